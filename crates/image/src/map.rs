@@ -1,0 +1,73 @@
+//! A file's bytes, read-only: the one place where files are mapped, and the one file with `unsafe`.
+#![allow(unsafe_code)]
+
+use crate::Error;
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::path::Path;
+
+/// A read-only view of a whole regular file or block device.
+///
+/// The kernel may drop the pages at will, so a map costs address space, not private memory.
+#[derive(Debug)]
+pub struct Map(Option<memmap2::Mmap>);
+
+impl Map {
+    /// Maps the file or block device at `path`.
+    ///
+    /// Symbolic links are followed. Fails if it is neither a file nor a block device, or cannot be read.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        let len = byte_length(&mut file).map_err(|e| Error::io("find the length of", path, e))?;
+        Self::of_file(&file, len).map_err(|e| Error::io("map", path, e))
+    }
+
+    fn of_file(file: &File, len: u64) -> std::io::Result<Self> {
+        if len == 0 {
+            return Ok(Self(None));
+        }
+        let len = usize::try_from(len).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
+        // SAFETY: the map is private and read-only. What is left is that nobody shortens or rewrites the
+        // file while it is mapped. The slot store guarantees that for slots: a sealed slot is frozen and its
+        // lock is held; for files named on a command line it is the caller's, as docs/design.md ("what is
+        // assumed of the medium") says: a file cut short ends the process by SIGBUS, before anything is
+        // sealed, and bytes changed under us fail the digest of the result.
+        let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
+        Ok(Self(Some(map)))
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// A block device's length is where its end is; its metadata says 0.
+fn byte_length(file: &mut File) -> std::io::Result<u64> {
+    use std::os::unix::fs::FileTypeExt;
+    let meta = file.metadata()?;
+    if meta.file_type().is_block_device() {
+        return file.seek(SeekFrom::End(0));
+    }
+    if !meta.is_file() {
+        return Err(std::io::Error::other("neither a regular file nor a block device"));
+    }
+    Ok(meta.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_maps_to_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(Map::open(file.path()).unwrap().as_slice(), b"");
+    }
+
+    #[test]
+    fn a_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Map::open(dir.path()).is_err());
+    }
+}

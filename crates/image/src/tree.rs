@@ -1,0 +1,438 @@
+//! A directory as a canonical list of entries, and the rules that make it safe to build.
+//!
+//! A [`Tree`] can only be had by [`Tree::new`], which checks every rule, or from a scan of a real directory,
+//! which goes through the same door. So whoever holds a `Tree` knows: paths are relative and clean, each
+//! parent is a directory of the same tree (nothing leads through a symbolic link), nothing occurs twice.
+//!
+//! The encoding is deterministic CBOR (RFC 8949 §4.2); `docs/format.md` section 6 is its definition.
+
+use crate::Digest;
+use minicbor::{Decoder, Encoder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Extended attributes by name; both are bytes.
+pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What every entry that is not a hard link carries beside its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits with set-uid, set-gid and sticky: the low 12 bits of `st_mode`.
+    pub mode: u16,
+    /// Owner, applied when running as root.
+    pub uid: u32,
+    /// Group, applied when running as root.
+    pub gid: u32,
+    /// Modification time, seconds since 1970.
+    pub seconds: i64,
+    /// Modification time, nanoseconds within the second.
+    pub nanoseconds: u32,
+    /// Extended attributes; access control lists are among them.
+    pub xattrs: Xattrs,
+}
+
+/// A regular file's content: its length in bytes and its fs-verity digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileRef {
+    /// Length in bytes.
+    pub size: u64,
+    /// fs-verity digest.
+    pub digest: Digest,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// A directory.
+    Directory(Meta),
+    /// A regular file.
+    File(Meta, FileRef),
+    /// A symbolic link with its target, which is never followed.
+    Symlink(Meta, Vec<u8>),
+    /// Another name of an earlier regular file, by that file's path.
+    HardLink(Vec<u8>),
+}
+
+/// One path of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The path relative to the root, as bytes, `/` between names; empty for the root itself.
+    pub path: Vec<u8>,
+    /// What is there.
+    pub node: Node,
+}
+
+/// A checked, canonical description of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    entries: Vec<Entry>,
+}
+
+/// What turns one tree's description into another's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Paths that go.
+    pub removed: Vec<Vec<u8>>,
+    /// Entries that come or take the place of one at the same path.
+    pub put: Vec<Entry>,
+}
+
+/// A list of entries that is not a tree, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeError {
+    /// The path at fault, lossily as text; empty if the encoding itself is at fault.
+    pub path: String,
+    /// Which rule it breaks.
+    pub rule: &'static str,
+}
+
+/// The longest path in bytes (Linux' PATH_MAX with its end mark).
+const MAX_PATH: usize = 4095;
+/// The longest name in bytes (Linux' NAME_MAX).
+const MAX_NAME: usize = 255;
+/// Hashed in front of the encoding, so that a tree's digest is never that of a file.
+const DOMAIN: &[u8] = b"siding tree 1\n";
+
+impl Tree {
+    /// Checks a list of entries, in any order, against every rule of `docs/format.md` section 6.
+    pub fn new(mut entries: Vec<Entry>) -> Result<Self, TreeError> {
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        check(&entries)?;
+        Ok(Self { entries })
+    }
+
+    /// The entries, in ascending order of their paths' bytes; the root comes first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry at `path`.
+    pub fn get(&self, path: &[u8]) -> Option<&Entry> {
+        self.entries.binary_search_by(|e| e.path.as_slice().cmp(path)).ok().and_then(|i| self.entries.get(i))
+    }
+
+    /// Every regular file in order of path; hard links do not count again.
+    pub fn files(&self) -> impl Iterator<Item = (&[u8], FileRef)> {
+        self.entries.iter().filter_map(|entry| match &entry.node {
+            Node::File(_, file) => Some((entry.path.as_slice(), *file)),
+            _ => None,
+        })
+    }
+
+    /// The distinct file contents in order of their first path: the flat byte space of a tree.
+    pub fn contents(&self) -> Vec<(&[u8], FileRef)> {
+        let mut seen = BTreeSet::new();
+        self.files().filter(|(_, file)| seen.insert(file.digest)).collect()
+    }
+
+    /// The total length of all regular files, in bytes.
+    pub fn size(&self) -> u64 {
+        self.files().map(|(_, file)| file.size).sum()
+    }
+
+    /// The tree's identity: SHA-256 over a domain label and the canonical encoding.
+    pub fn digest(&self) -> Digest {
+        Digest::of_parts(&[DOMAIN, &self.encode()])
+    }
+
+    /// The canonical encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(Vec::new());
+        encode_entries(&mut out, &self.entries);
+        out.into_writer()
+    }
+
+    /// Reads a canonical encoding; anything else, and anything left over, is refused.
+    pub fn decode(bytes: &[u8]) -> Result<Self, TreeError> {
+        let mut input = Decoder::new(bytes);
+        let entries = decode_entries(&mut input).map_err(|_| TreeError::encoding())?;
+        check(&entries)?;
+        let tree = Self { entries };
+        if tree.encode() != bytes {
+            return Err(TreeError::encoding());
+        }
+        Ok(tree)
+    }
+
+    /// What turns `self` into `target`.
+    pub fn changes_to(&self, target: &Self) -> Changes {
+        let gone = |e: &&Entry| target.get(&e.path).is_none();
+        let new = |e: &&Entry| self.get(&e.path) != Some(*e);
+        Changes {
+            removed: self.entries.iter().filter(gone).map(|e| e.path.clone()).collect(),
+            put: target.entries.iter().filter(new).cloned().collect(),
+        }
+    }
+
+    /// The tree that `changes` make of `self`. Every rule is checked anew.
+    pub fn with(&self, changes: &Changes) -> Result<Self, TreeError> {
+        let mut entries: BTreeMap<&[u8], &Entry> = self.entries.iter().map(|e| (e.path.as_slice(), e)).collect();
+        for path in &changes.removed {
+            if entries.remove(path.as_slice()).is_none() {
+                return Err(TreeError::at(path, "a path is removed that the source does not have"));
+            }
+        }
+        let mut put = BTreeSet::new();
+        for entry in &changes.put {
+            if !put.insert(&entry.path) {
+                return Err(TreeError::at(&entry.path, "a path occurs twice"));
+            }
+            entries.insert(&entry.path, entry);
+        }
+        Self::new(entries.into_values().cloned().collect())
+    }
+}
+
+impl Changes {
+    /// The canonical encoding: `[removed, put]`.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(Vec::new());
+        infallible(out.array(2));
+        infallible(out.array(self.removed.len() as u64));
+        self.removed.iter().for_each(|path| infallible(out.bytes(path)));
+        encode_entries(&mut out, &self.put);
+        out.into_writer()
+    }
+
+    /// Reads the canonical encoding. The entries' rules are checked when the changes are applied.
+    pub fn decode(bytes: &[u8]) -> Result<Self, TreeError> {
+        let changes = Self::read(&mut Decoder::new(bytes)).map_err(|_| TreeError::encoding())?;
+        if changes.encode() != bytes {
+            return Err(TreeError::encoding());
+        }
+        Ok(changes)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Bad> {
+        expect(input.array()?, 2)?;
+        let count = input.array()?.ok_or_else(bad)?;
+        let removed = (0..count).map(|_| Ok(input.bytes()?.to_vec())).collect::<Result<_, Bad>>()?;
+        Ok(Self { removed, put: decode_entries(input)? })
+    }
+}
+
+// ---- the rules
+
+fn check(entries: &[Entry]) -> Result<(), TreeError> {
+    let mut directories: BTreeSet<&[u8]> = BTreeSet::new();
+    let mut files: BTreeSet<&[u8]> = BTreeSet::new();
+    let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
+    let mut previous: Option<&[u8]> = None;
+    for entry in entries {
+        let path = entry.path.as_slice();
+        let fail = |rule| Err(TreeError::at(path, rule));
+        match previous {
+            None if !path.is_empty() || !matches!(entry.node, Node::Directory(_)) => {
+                return fail("the first entry is not the root directory");
+            }
+            Some(before) if before == path => return fail("a path occurs twice"),
+            Some(before) if before > path => return fail("paths are out of order"),
+            _ => {}
+        }
+        if previous.is_some() {
+            check_path(path).map_err(|rule| TreeError::at(path, rule))?;
+            if !directories.contains(parent(path)) {
+                return fail("its parent is not a directory of the tree");
+            }
+        }
+        match &entry.node {
+            Node::Directory(_) => drop(directories.insert(path)),
+            Node::File(_, file) => {
+                files.insert(path);
+                if sizes.insert(file.digest, file.size).is_some_and(|size| size != file.size) {
+                    return fail("one digest has two sizes");
+                }
+            }
+            Node::Symlink(_, target) if target.is_empty() || target.contains(&0) || target.len() > MAX_PATH => {
+                return fail("a symbolic link's target is 1 to 4095 bytes without NUL");
+            }
+            Node::HardLink(to) if !files.contains(to.as_slice()) => {
+                return fail("a hard link must name an earlier regular file");
+            }
+            Node::Symlink(..) | Node::HardLink(_) => {}
+        }
+        check_meta(entry).map_err(|rule| TreeError::at(path, rule))?;
+        previous = Some(path);
+    }
+    if previous.is_none() {
+        return Err(TreeError::at(b"", "there is no root directory"));
+    }
+    Ok(())
+}
+
+fn check_path(path: &[u8]) -> Result<(), &'static str> {
+    if path.len() > MAX_PATH {
+        return Err("a path is longer than 4095 bytes");
+    }
+    if path.contains(&0) {
+        return Err("a path contains NUL");
+    }
+    path.split(|&b| b == b'/').try_for_each(|name| match name {
+        b"" => Err("a path is absolute, or has an empty name in it"),
+        b"." | b".." => Err("a path contains . or .."),
+        name if name.len() > MAX_NAME => Err("a name is longer than 255 bytes"),
+        _ => Ok(()),
+    })
+}
+
+fn check_meta(entry: &Entry) -> Result<(), &'static str> {
+    let (Node::Directory(meta) | Node::File(meta, _) | Node::Symlink(meta, _)) = &entry.node else {
+        return Ok(());
+    };
+    if meta.mode > 0o7777 {
+        return Err("a mode has more than 12 bits");
+    }
+    if meta.nanoseconds >= 1_000_000_000 {
+        return Err("nanoseconds reach a second");
+    }
+    if meta.xattrs.keys().any(|name| name.is_empty() || name.contains(&0) || name.len() > MAX_NAME) {
+        return Err("an extended attribute's name is 1 to 255 bytes without NUL");
+    }
+    Ok(())
+}
+
+/// The path without its last name; the root's for a name in the root.
+fn parent(path: &[u8]) -> &[u8] {
+    let cut = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
+    path.get(..cut).unwrap_or_default()
+}
+
+impl TreeError {
+    fn at(path: &[u8], rule: &'static str) -> Self {
+        Self { path: String::from_utf8_lossy(path).into_owned(), rule }
+    }
+
+    fn encoding() -> Self {
+        Self::at(b"", "the encoding is not canonical")
+    }
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() { f.write_str(self.rule) } else { write!(f, "{:?}: {}", self.path, self.rule) }
+    }
+}
+
+impl std::error::Error for TreeError {}
+
+// ---- the encoding
+
+const DIRECTORY: u8 = 0;
+const FILE: u8 = 1;
+const SYMLINK: u8 = 2;
+const HARD_LINK: u8 = 3;
+
+type Out = Encoder<Vec<u8>>;
+type Bad = minicbor::decode::Error;
+
+/// Writing to a `Vec` cannot fail.
+fn infallible<T>(result: Result<T, minicbor::encode::Error<std::convert::Infallible>>) {
+    debug_assert!(result.is_ok());
+}
+
+fn encode_entries(out: &mut Out, entries: &[Entry]) {
+    infallible(out.array(entries.len() as u64));
+    entries.iter().for_each(|entry| encode_entry(out, entry));
+}
+
+fn encode_entry(out: &mut Out, entry: &Entry) {
+    let (kind, fields) = match &entry.node {
+        Node::Directory(_) => (DIRECTORY, 3),
+        Node::File(..) => (FILE, 5),
+        Node::Symlink(..) => (SYMLINK, 4),
+        Node::HardLink(_) => (HARD_LINK, 3),
+    };
+    infallible(out.array(fields));
+    infallible(out.bytes(&entry.path));
+    infallible(out.u8(kind));
+    match &entry.node {
+        Node::Directory(meta) => encode_meta(out, meta),
+        Node::File(meta, file) => {
+            encode_meta(out, meta);
+            infallible(out.u64(file.size));
+            infallible(out.bytes(&file.digest.0));
+        }
+        Node::Symlink(meta, target) => {
+            encode_meta(out, meta);
+            infallible(out.bytes(target));
+        }
+        Node::HardLink(to) => infallible(out.bytes(to)),
+    }
+}
+
+fn encode_meta(out: &mut Out, meta: &Meta) {
+    infallible(out.array(if meta.xattrs.is_empty() { 5 } else { 6 }));
+    infallible(out.u16(meta.mode));
+    infallible(out.u32(meta.uid));
+    infallible(out.u32(meta.gid));
+    infallible(out.i64(meta.seconds));
+    infallible(out.u32(meta.nanoseconds));
+    if !meta.xattrs.is_empty() {
+        infallible(out.array(meta.xattrs.len() as u64));
+        for (name, value) in &meta.xattrs {
+            infallible(out.array(2));
+            infallible(out.bytes(name));
+            infallible(out.bytes(value));
+        }
+    }
+}
+
+fn decode_entries(input: &mut Decoder<'_>) -> Result<Vec<Entry>, Bad> {
+    let count = input.array()?.ok_or_else(bad)?;
+    // Grown as entries are read, never by the stated count: the input's own length bounds the memory.
+    (0..count).map(|_| decode_entry(input)).collect()
+}
+
+fn decode_entry(input: &mut Decoder<'_>) -> Result<Entry, Bad> {
+    let fields = input.array()?.ok_or_else(bad)?;
+    let path = input.bytes()?.to_vec();
+    let node = match (input.u8()?, fields) {
+        (DIRECTORY, 3) => Node::Directory(decode_meta(input)?),
+        (FILE, 5) => {
+            let meta = decode_meta(input)?;
+            let size = input.u64()?;
+            let digest = Digest(input.bytes()?.try_into().map_err(|_| bad())?);
+            Node::File(meta, FileRef { size, digest })
+        }
+        (SYMLINK, 4) => Node::Symlink(decode_meta(input)?, input.bytes()?.to_vec()),
+        (HARD_LINK, 3) => Node::HardLink(input.bytes()?.to_vec()),
+        _ => return Err(bad()),
+    };
+    Ok(Entry { path, node })
+}
+
+fn decode_meta(input: &mut Decoder<'_>) -> Result<Meta, Bad> {
+    let fields = input.array()?.ok_or_else(bad)?;
+    let mut meta = Meta {
+        mode: input.u16()?,
+        uid: input.u32()?,
+        gid: input.u32()?,
+        seconds: input.i64()?,
+        nanoseconds: input.u32()?,
+        xattrs: Xattrs::new(),
+    };
+    match fields {
+        5 => {}
+        6 => {
+            for _ in 0..input.array()?.ok_or_else(bad)? {
+                expect(input.array()?, 2)?;
+                let name = input.bytes()?.to_vec();
+                let value = input.bytes()?.to_vec();
+                meta.xattrs.insert(name, value);
+            }
+        }
+        _ => return Err(bad()),
+    }
+    Ok(meta)
+}
+
+fn expect(got: Option<u64>, wanted: u64) -> Result<(), Bad> {
+    if got == Some(wanted) { Ok(()) } else { Err(bad()) }
+}
+
+fn bad() -> Bad {
+    Bad::message("not canonical")
+}
+
+#[cfg(test)]
+mod tests;
