@@ -122,9 +122,10 @@ fn compare_text(a: &str, b: &str) -> Ordering {
         Some(b) if b.is_ascii_alphabetic() => (2, b),
         Some(b) => (3, b),
     };
+    let (a, b) = (a.as_bytes(), b.as_bytes());
     let longest = a.len().max(b.len());
     (0..longest)
-        .map(|i| rank(a.bytes().nth(i)).cmp(&rank(b.bytes().nth(i))))
+        .map(|i| rank(a.get(i).copied()).cmp(&rank(b.get(i).copied())))
         .find(|order| order.is_ne())
         .unwrap_or(Ordering::Equal)
 }
@@ -147,8 +148,19 @@ mod tests {
     #[test]
     fn one_list_in_order() {
         let list = [
-            "1.0~rc1", "1.0", "1.0 (a)", "1.0 (b)", "1.0 (z)", "1.0 (aa)", "1.0-1", "1.0.1", "1.2", "1.10",
-            "26.3.1", "26.3.1 (a)", "26.3.2",
+            "1.0~rc1",
+            "1.0",
+            "1.0 (a)",
+            "1.0 (b)",
+            "1.0 (z)",
+            "1.0 (aa)",
+            "1.0-1",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "26.3.1",
+            "26.3.1 (a)",
+            "26.3.2",
         ];
         for pair in list.windows(2) {
             assert!(v(pair[0]) < v(pair[1]), "{} < {}", pair[0], pair[1]);

@@ -1,1 +1,51 @@
+//! The patch file, format version 1: the only code that encodes or decodes it.
+//!
+//! `docs/format.md` is the law; the modules cite its sections and repeat no layouts. A patch is read once,
+//! front to back, and never sought in:
+//!
+//! 1. [`open`] reads the header and the envelope, checks that enough trusted keys signed the manifest, and
+//!    parses it. Its result, [`Checked`], can be had no other way.
+//! 2. [`Checked::next_chunk`] reads one chunk and compares its bytes with the signed digest *before* anyone
+//!    looks into them. After the last chunk the file must end.
+//! 3. [`Stored::decode`] expands a chunk into its [`Streams`]; [`Walker`] reads a delta's instructions.
+//!
+//! Every length from outside meets [`Limits`] before memory is reserved for it.
+//!
+//! With the cargo feature `make` the crate also writes: [`write`](crate::write()) and [`PrivateKey`].
+//! A device build has neither.
+#![warn(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)
+)]
 
+mod chunk;
+mod cursor;
+mod delta;
+#[cfg(feature = "make")]
+mod encode;
+mod envelope;
+mod error;
+mod keys;
+mod limits;
+mod manifest;
+mod read;
+#[cfg(feature = "make")]
+mod write;
+
+pub use chunk::{Coder, Frame, Stored, Stream, Streams};
+pub use delta::{Step, Walker};
+#[cfg(feature = "make")]
+pub use encode::{Encoded, Instruction, encode_changes, encode_delta};
+pub use error::{Error, Fault};
+#[cfg(feature = "make")]
+pub use keys::PrivateKey;
+pub use keys::{KeyId, PublicKey, Trust};
+pub use limits::Limits;
+pub use manifest::{Advisory, ChunkKind, ChunkRef, ImageRef, Manifest, Severity};
+pub use read::{Checked, open};
+#[cfg(feature = "make")]
+pub use write::{add_signature, write};
+
+/// The format version this crate reads and writes.
+pub const FORMAT_VERSION: u16 = 1;

@@ -1,0 +1,266 @@
+//! A chunk's inside: frames, each one coder's output, that hold the named streams. `docs/format.md` section 4.
+
+use crate::cursor::{Bad, Cursor};
+use crate::{ChunkRef, Error, Limits};
+use siding_image::Changes;
+use zstd::zstd_safe::DCtx;
+
+/// A named run of bytes inside a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// Numbers: how many literal bytes an instruction places.
+    LiteralLengths = 0,
+    /// Numbers: how many source bytes it then copies.
+    CopyLengths = 1,
+    /// Signed numbers: where from, against where the previous copy would have gone on.
+    CopyOffsets = 2,
+    /// Numbers: how many copied bytes stay as they are before the next run of differences.
+    Gaps = 3,
+    /// Numbers: how many differences the run has, less one.
+    Runs = 4,
+    /// The differences, added modulo 256.
+    Values = 5,
+    /// The literal bytes.
+    Literals = 6,
+    /// The canonical encoding of a tree's changes; alone in its chunk.
+    Changes = 7,
+}
+
+impl Stream {
+    /// All streams, in order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::LiteralLengths,
+        Self::CopyLengths,
+        Self::CopyOffsets,
+        Self::Gaps,
+        Self::Runs,
+        Self::Values,
+        Self::Literals,
+        Self::Changes,
+    ];
+
+    /// The name used in `docs/format.md` and by `siding inspect`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LiteralLengths => "literal-lengths",
+            Self::CopyLengths => "copy-lengths",
+            Self::CopyOffsets => "copy-offsets",
+            Self::Gaps => "gaps",
+            Self::Runs => "runs",
+            Self::Values => "values",
+            Self::Literals => "literals",
+            Self::Changes => "changes",
+        }
+    }
+
+    fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// How a frame's bytes are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coder {
+    /// As they are.
+    Raw,
+    /// One Zstandard frame (RFC 8878).
+    Zstd,
+    /// One Zstandard frame whose history begins with so many bytes of the target, those just before the chunk.
+    ZstdAfter(u64),
+}
+
+impl Coder {
+    /// The name used in `docs/format.md` and by `siding inspect`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Zstd => "zstd",
+            Self::ZstdAfter(_) => "zstd-after",
+        }
+    }
+
+    fn prefix(self) -> u64 {
+        if let Self::ZstdAfter(len) = self { len } else { 0 }
+    }
+}
+
+/// One coder's output: which streams it holds, one after the other, and how long each is once decoded.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// How it is coded.
+    pub coder: Coder,
+    /// The streams in it with their decoded lengths in bytes.
+    pub streams: Vec<(Stream, u64)>,
+    /// Bytes it takes in the file, without its head.
+    pub stored: u64,
+}
+
+/// A chunk whose stored bytes are the signed ones; not looked into yet.
+#[derive(Debug)]
+pub struct Stored {
+    index: usize,
+    chunk: ChunkRef,
+    bytes: Vec<u8>,
+    limits: Limits,
+}
+
+/// A decoded chunk: its streams by name.
+#[derive(Debug, Default)]
+pub struct Streams {
+    bytes: [Vec<u8>; Stream::ALL.len()],
+}
+
+impl Streams {
+    /// A stream's bytes; empty if the chunk does not have it.
+    pub fn get(&self, stream: Stream) -> &[u8] {
+        self.bytes.get(stream as usize).map_or(&[], Vec::as_slice)
+    }
+
+    fn slot(&mut self, stream: Stream) -> Option<&mut Vec<u8>> {
+        self.bytes.get_mut(stream as usize)
+    }
+}
+
+impl Stored {
+    /// The only way in: [`crate::Checked::next_chunk`], after the digest matched.
+    pub(crate) fn new(index: usize, chunk: ChunkRef, bytes: Vec<u8>, limits: Limits) -> Self {
+        Self { index, chunk, bytes, limits }
+    }
+
+    /// Its number in the manifest.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How the manifest lists it.
+    pub fn chunk(&self) -> &ChunkRef {
+        &self.chunk
+    }
+
+    /// How many bytes of the target just before the chunk its decoder wants to see.
+    pub fn prefix_len(&self) -> Result<u64, Error> {
+        Ok(self.frames()?.iter().map(|frame| frame.coder.prefix()).max().unwrap_or(0))
+    }
+
+    /// Its frames, without decoding anything.
+    pub fn frames(&self) -> Result<Vec<Frame>, Error> {
+        Ok(self.split()?.into_iter().map(|(frame, _)| frame).collect())
+    }
+
+    /// Decodes every stream. `prefix` is the target just before the chunk, at least [`Self::prefix_len`] long.
+    ///
+    /// Allocates no more than the decoded length the manifest states, which met [`Limits::decoded`] before.
+    pub fn decode(&self, prefix: &[u8]) -> Result<Streams, Error> {
+        let mut streams = Streams::default();
+        for (frame, bytes) in self.split()? {
+            let len =
+                frame.streams.iter().map(|(_, len)| len).fold(0, |sum: u64, len| sum.saturating_add(*len));
+            let decoded = self.decode_frame(frame.coder, bytes, len, prefix)?;
+            let mut rest = Cursor::new(&decoded);
+            for (stream, len) in frame.streams {
+                let slot = streams.slot(stream).ok_or_else(|| self.malformed("it has an unknown stream"))?;
+                let bytes =
+                    rest.take(len).map_err(|Bad| self.malformed("a frame is shorter than its streams"))?;
+                slot.extend_from_slice(bytes);
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Decodes a chunk of changes.
+    pub fn decode_changes(&self) -> Result<Changes, Error> {
+        Changes::decode(self.decode(&[])?.get(Stream::Changes)).map_err(Error::Tree)
+    }
+
+    fn decode_frame(&self, coder: Coder, bytes: &[u8], len: u64, prefix: &[u8]) -> Result<Vec<u8>, Error> {
+        let len = usize::try_from(len).map_err(|_| self.malformed("a length does not fit this machine"))?;
+        let history = match coder {
+            Coder::Raw if bytes.len() == len => return Ok(bytes.to_vec()),
+            Coder::Raw => return Err(self.malformed("a raw frame's length is not that of its streams")),
+            Coder::Zstd => &[],
+            Coder::ZstdAfter(wanted) => {
+                let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+                let start = prefix.len().checked_sub(wanted);
+                let short =
+                    || self.malformed("a coder refers to more of the target than there is before the chunk");
+                start.and_then(|start| prefix.get(start..)).ok_or_else(short)?
+            }
+        };
+        let mut out = Vec::with_capacity(len);
+        let mut context = DCtx::create();
+        let done = context.ref_prefix(history).and_then(|_| context.decompress(&mut out, bytes));
+        match done {
+            Ok(got) if got == len => Ok(out),
+            Ok(_) => Err(self.malformed("a zstd frame is shorter than its streams")),
+            Err(_) => Err(self.malformed("a zstd frame does not decode to the length of its streams")),
+        }
+    }
+
+    /// Takes the chunk apart and checks every rule of section 4.2 that needs no decoding.
+    fn split(&self) -> Result<Vec<(Frame, &[u8])>, Error> {
+        let mut cursor = Cursor::new(&self.bytes);
+        let mut frames = Vec::new();
+        let mut seen = [false; Stream::ALL.len()];
+        let mut total = 0u64;
+        while !cursor.is_empty() {
+            let (frame, bytes) = self.split_frame(&mut cursor)?;
+            for (stream, len) in &frame.streams {
+                let seen = seen.get_mut(*stream as usize);
+                if seen.is_none_or(|seen| std::mem::replace(seen, true)) {
+                    return Err(self.malformed("a stream occurs twice"));
+                }
+                if (*stream == Stream::Changes) != (self.chunk.target == 0) {
+                    return Err(self.malformed("changes and delta streams are mixed"));
+                }
+                total = total.saturating_add(*len);
+            }
+            frames.push((frame, bytes));
+        }
+        if total != self.chunk.decoded {
+            return Err(self.malformed("its streams' lengths do not add up to the signed decoded length"));
+        }
+        Ok(frames)
+    }
+
+    fn split_frame<'a>(&'a self, cursor: &mut Cursor<'a>) -> Result<(Frame, &'a [u8]), Error> {
+        let short = |Bad| self.malformed("a frame's head is cut short or not canonical");
+        let code = cursor.byte().map_err(short)?;
+        let count = cursor.byte().map_err(short)?;
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            let stream = Stream::of_code(cursor.byte().map_err(short)?);
+            let stream = stream.ok_or_else(|| self.malformed("it has an unknown stream"))?;
+            let len = cursor.number().map_err(short)?;
+            if len == 0 {
+                return Err(self.malformed("an empty stream is listed"));
+            }
+            streams.push((stream, len));
+        }
+        if streams.is_empty() {
+            return Err(self.malformed("a frame holds no stream"));
+        }
+        let coder = match code {
+            0 => Coder::Raw,
+            1 => Coder::Zstd,
+            2 => Coder::ZstdAfter(self.checked_prefix(cursor.number().map_err(short)?)?),
+            coder => return Err(Error::UnknownCoder { chunk: self.index, coder }),
+        };
+        let stored = cursor.number().map_err(short)?;
+        let bytes =
+            cursor.take(stored).map_err(|Bad| self.malformed("a frame reaches past the chunk's end"))?;
+        Ok((Frame { coder, streams, stored }, bytes))
+    }
+
+    fn checked_prefix(&self, len: u64) -> Result<u64, Error> {
+        if len > self.limits.prefix {
+            let what = format!("the history of chunk {}", self.index);
+            return Err(Error::TooLarge { what, got: len, limit: self.limits.prefix });
+        }
+        Ok(len)
+    }
+
+    fn malformed(&self, rule: &'static str) -> Error {
+        Error::malformed(format!("chunk {}", self.index), rule)
+    }
+}

@@ -1,0 +1,208 @@
+//! Writes chunks: instructions into streams, streams into frames. `docs/format.md` sections 4 and 5.
+
+use crate::cursor::{put_number, put_signed};
+use crate::{ChunkKind, ChunkRef, Error, Stream};
+use siding_image::{Changes, Digest};
+use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
+
+/// One instruction of a delta: place the literals, then copy, adding the differences.
+#[derive(Clone, Copy, Debug)]
+pub struct Instruction<'a> {
+    /// Bytes to place first.
+    pub literals: &'a [u8],
+    /// Where to copy from in the source's flat space.
+    pub from: u64,
+    /// What the source holds there (predicted, where prediction is in use); empty to copy nothing.
+    pub source: &'a [u8],
+    /// What the target holds there; as long as `source`.
+    pub target: &'a [u8],
+}
+
+/// A chunk ready to be written.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// How the manifest lists it.
+    pub chunk: ChunkRef,
+    /// Its stored bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Streams as they grow.
+#[derive(Default)]
+struct Builder {
+    streams: [Vec<u8>; Stream::ALL.len()],
+    /// Copied bytes since the last difference.
+    gap: u64,
+}
+
+/// Encodes a stretch of the target that starts at `start` of its flat space.
+///
+/// `level` is Zstandard's. `prefix` is the target just before the chunk if coding may lean on it: that pays
+/// for long literals and costs the device a look back.
+pub fn encode_delta(
+    instructions: &[Instruction<'_>],
+    start: u64,
+    level: i32,
+    prefix: Option<&[u8]>,
+) -> Result<Encoded, Error> {
+    let mut builder = Builder::default();
+    let mut straight_on = start;
+    let mut target = 0u64;
+    for instruction in instructions {
+        builder.push(instruction, &mut straight_on);
+        target = target.saturating_add(instruction.len());
+    }
+    builder.finish(ChunkKind::Delta, target, level, prefix)
+}
+
+/// Encodes changes of a tree.
+pub fn encode_changes(changes: &Changes, level: i32) -> Result<Encoded, Error> {
+    let mut builder = Builder::default();
+    *builder.stream(Stream::Changes) = changes.encode();
+    builder.finish(ChunkKind::Changes, 0, level, None)
+}
+
+impl Instruction<'_> {
+    /// How many bytes of the target it makes.
+    pub fn len(&self) -> u64 {
+        (self.literals.len() as u64).saturating_add(self.target.len() as u64)
+    }
+
+    /// Whether it makes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Builder {
+    fn stream(&mut self, stream: Stream) -> &mut Vec<u8> {
+        // The array is as long as the enumeration, so the place exists.
+        #[allow(clippy::indexing_slicing)]
+        &mut self.streams[stream as usize]
+    }
+
+    fn push(&mut self, instruction: &Instruction<'_>, straight_on: &mut u64) {
+        let Instruction { literals, from, source, target } = *instruction;
+        put_number(self.stream(Stream::LiteralLengths), literals.len() as u64);
+        put_number(self.stream(Stream::CopyLengths), target.len() as u64);
+        self.stream(Stream::Literals).extend_from_slice(literals);
+        let expected = straight_on.saturating_add(literals.len() as u64);
+        *straight_on = expected;
+        if !target.is_empty() {
+            put_signed(self.stream(Stream::CopyOffsets), from.wrapping_sub(expected).cast_signed());
+            *straight_on = from.saturating_add(target.len() as u64);
+        }
+        self.differences(source, target);
+    }
+
+    /// Splits copied bytes into gaps that match and runs that differ.
+    fn differences(&mut self, source: &[u8], target: &[u8]) {
+        debug_assert_eq!(source.len(), target.len());
+        let (mut source, mut target) = (source, target);
+        while !target.is_empty() {
+            let same = common_prefix(source, target);
+            self.gap = self.gap.saturating_add(same as u64);
+            (source, target) = (tail(source, same), tail(target, same));
+            let run = source.iter().zip(target).take_while(|(old, new)| old != new).count();
+            if run > 0 {
+                let gap = std::mem::take(&mut self.gap);
+                put_number(self.stream(Stream::Gaps), gap);
+                put_number(self.stream(Stream::Runs), (run as u64).saturating_sub(1));
+                let values = source.iter().zip(target).take(run).map(|(old, new)| new.wrapping_sub(*old));
+                self.stream(Stream::Values).extend(values);
+                (source, target) = (tail(source, run), tail(target, run));
+            }
+        }
+    }
+
+    fn finish(
+        self,
+        kind: ChunkKind,
+        target: u64,
+        level: i32,
+        prefix: Option<&[u8]>,
+    ) -> Result<Encoded, Error> {
+        let used = Stream::ALL.into_iter().zip(&self.streams).filter(|(_, bytes)| !bytes.is_empty());
+        let streams: Vec<(Stream, &[u8])> = used.map(|(stream, bytes)| (stream, bytes.as_slice())).collect();
+        let decoded: usize = streams.iter().map(|(_, bytes)| bytes.len()).sum();
+        let mut bytes = Vec::new();
+        for stream in &streams {
+            let prefix = prefix.filter(|_| stream.0 == Stream::Literals);
+            bytes.extend(frame(std::slice::from_ref(stream), level, prefix)?);
+        }
+        // Small streams share statistics and one head; large ones do better each on its own.
+        if decoded <= TOGETHER && streams.len() > 1 {
+            let together = frame(&streams, level, None)?;
+            if together.len() < bytes.len() {
+                bytes = together;
+            }
+        }
+        let (stored, decoded, digest) = (bytes.len() as u64, decoded as u64, Digest::of(&bytes));
+        Ok(Encoded { chunk: ChunkRef { kind, stored, decoded, target, digest }, bytes })
+    }
+}
+
+/// Up to this many decoded bytes, one frame for all streams is tried too.
+const TOGETHER: usize = 128 << 10;
+
+/// A frame in whichever coding is smallest.
+fn frame(streams: &[(Stream, &[u8])], level: i32, prefix: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let plain = streams.iter().flat_map(|(_, bytes)| *bytes).copied().collect::<Vec<u8>>();
+    let mut best = (0, None, plain.clone());
+    let packed = compress(&plain, level, &[])?;
+    if packed.len() < best.2.len() {
+        best = (1, None, packed);
+    }
+    if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
+        let packed = compress(&plain, level, prefix)?;
+        if packed.len() < best.2.len() {
+            best = (2, Some(prefix.len()), packed);
+        }
+    }
+    let (coder, prefix, bytes) = best;
+    let mut out = vec![coder, u8::try_from(streams.len()).unwrap_or(u8::MAX)];
+    for (stream, bytes) in streams {
+        out.push(*stream as u8);
+        put_number(&mut out, bytes.len() as u64);
+    }
+    if let Some(prefix) = prefix {
+        put_number(&mut out, prefix as u64);
+    }
+    put_number(&mut out, bytes.len() as u64);
+    out.extend(bytes);
+    Ok(out)
+}
+
+fn compress(plain: &[u8], level: i32, prefix: &[u8]) -> Result<Vec<u8>, Error> {
+    let failed = |code| Error::io("a frame", std::io::Error::other(zstd::zstd_safe::get_error_name(code)));
+    let mut context = CCtx::create();
+    context.set_parameter(CParameter::CompressionLevel(level)).map_err(failed)?;
+    context.set_parameter(CParameter::ChecksumFlag(false)).map_err(failed)?;
+    if !prefix.is_empty() {
+        // The window must reach back over the whole prefix.
+        context
+            .set_parameter(CParameter::WindowLog(window_log(plain.len().saturating_add(prefix.len()))))
+            .map_err(failed)?;
+        context.ref_prefix(prefix).map_err(failed)?;
+    }
+    let mut out = Vec::with_capacity(compress_bound(plain.len()));
+    context.compress2(&mut out, plain).map_err(failed)?;
+    Ok(out)
+}
+
+fn window_log(len: usize) -> u32 {
+    len.next_power_of_two().trailing_zeros().clamp(10, 27)
+}
+
+fn tail(bytes: &[u8], from: usize) -> &[u8] {
+    bytes.get(from..).unwrap_or_default()
+}
+
+/// How many leading bytes agree; whole words at a time, because most bytes do.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const WORD: usize = 32;
+    let words = a.chunks_exact(WORD).zip(b.chunks_exact(WORD)).take_while(|(a, b)| a == b).count();
+    let start = words.saturating_mul(WORD);
+    let rest = tail(a, start).iter().zip(tail(b, start)).take_while(|(a, b)| a == b).count();
+    start.saturating_add(rest)
+}

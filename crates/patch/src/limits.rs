@@ -1,0 +1,31 @@
+//! How large the parts of a patch may be. Checked before memory is reserved.
+
+/// What a reader accepts. Raise a limit only for patches whose maker you control.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Manifest with signatures, in bytes. Default 4 MiB: 90,000 chunks, or some 6 TB of image.
+    pub envelope: u64,
+    /// One chunk as it is stored, in bytes. Default 8 MiB + 64 KiB: an incompressible chunk fits.
+    pub stored: u64,
+    /// One chunk once decoded, all streams together, in bytes. Default 8 MiB: what the device must hold.
+    pub decoded: u64,
+    /// How much of the target before a chunk its coder may refer to, in bytes. Default 8 MiB.
+    pub prefix: u64,
+    /// The changes of a tree, all its chunks together and decoded, in bytes. Default 64 MiB: half a million
+    /// changed entries.
+    pub changes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            envelope: 4 * MIB,
+            stored: 8 * MIB + (64 << 10),
+            decoded: 8 * MIB,
+            prefix: 8 * MIB,
+            changes: 64 * MIB,
+        }
+    }
+}
