@@ -90,6 +90,8 @@ pub struct TreeError {
 const MAX_PATH: usize = 4095;
 /// The longest name in bytes (Linux' NAME_MAX).
 const MAX_NAME: usize = 255;
+/// The most that all regular files may hold in bytes, so that no offset into a tree overflows.
+const MAX_SIZE: u64 = i64::MAX as u64;
 /// Hashed in front of the encoding, so that a tree's digest is never that of a file.
 const DOMAIN: &[u8] = b"siding tree 1\n";
 
@@ -166,7 +168,8 @@ impl Tree {
 
     /// The tree that `changes` make of `self`. Every rule is checked anew.
     pub fn with(&self, changes: &Changes) -> Result<Self, TreeError> {
-        let mut entries: BTreeMap<&[u8], &Entry> = self.entries.iter().map(|e| (e.path.as_slice(), e)).collect();
+        let mut entries: BTreeMap<&[u8], &Entry> =
+            self.entries.iter().map(|e| (e.path.as_slice(), e)).collect();
         for path in &changes.removed {
             if entries.remove(path.as_slice()).is_none() {
                 return Err(TreeError::at(path, "a path is removed that the source does not have"));
@@ -217,6 +220,7 @@ fn check(entries: &[Entry]) -> Result<(), TreeError> {
     let mut directories: BTreeSet<&[u8]> = BTreeSet::new();
     let mut files: BTreeSet<&[u8]> = BTreeSet::new();
     let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
+    let mut total = 0u64;
     let mut previous: Option<&[u8]> = None;
     for entry in entries {
         let path = entry.path.as_slice();
@@ -242,8 +246,14 @@ fn check(entries: &[Entry]) -> Result<(), TreeError> {
                 if sizes.insert(file.digest, file.size).is_some_and(|size| size != file.size) {
                     return fail("one digest has two sizes");
                 }
+                total = total.saturating_add(file.size);
+                if total > MAX_SIZE {
+                    return fail("the files' sizes sum to 2^63 or more");
+                }
             }
-            Node::Symlink(_, target) if target.is_empty() || target.contains(&0) || target.len() > MAX_PATH => {
+            Node::Symlink(_, target)
+                if target.is_empty() || target.contains(&0) || target.len() > MAX_PATH =>
+            {
                 return fail("a symbolic link's target is 1 to 4095 bytes without NUL");
             }
             Node::HardLink(to) if !files.contains(to.as_slice()) => {
@@ -309,7 +319,11 @@ impl TreeError {
 
 impl fmt::Display for TreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { f.write_str(self.rule) } else { write!(f, "{:?}: {}", self.path, self.rule) }
+        if self.path.is_empty() {
+            f.write_str(self.rule)
+        } else {
+            write!(f, "{:?}: {}", self.path, self.rule)
+        }
     }
 }
 
