@@ -51,7 +51,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("a digest is 64 hexadecimal digits, got {text:?}");
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(bad());
         }
         let mut out = [0u8; 32];
@@ -77,5 +77,11 @@ mod tests {
         for bad in ["", "ab", &"g".repeat(64), &"é".repeat(32)] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
+    }
+
+    /// The standard library's parser takes a sign.
+    #[test]
+    fn a_plus_sign_is_not_a_hex_digit() {
+        assert!("+a".repeat(32).parse::<Digest>().is_err());
     }
 }

@@ -17,7 +17,7 @@ impl Map {
     ///
     /// Symbolic links are followed. Fails if it is neither a file nor a block device, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        let mut file = open_at_once(path).map_err(|e| Error::io("open", path, e))?;
         let len = byte_length(&mut file).map_err(|e| Error::io("find the length of", path, e))?;
         Self::of_file(&file, len).map_err(|e| Error::io("map", path, e))
     }
@@ -40,6 +40,13 @@ impl Map {
     pub fn as_slice(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }
+}
+
+/// Opens without waiting for the other end, should this be a named pipe; files and devices are not affected.
+fn open_at_once(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 /// A block device's length is where its end is; its metadata says 0.
@@ -69,5 +76,15 @@ mod tests {
     fn a_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Map::open(dir.path()).is_err());
+    }
+
+    /// Opening a pipe waits for a writer, for ever if there is none.
+    #[test]
+    fn a_named_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+        let error = Map::open(&path).unwrap_err().to_string();
+        assert!(error.contains("neither a regular file nor a block device"), "{error}");
     }
 }
