@@ -1,7 +1,7 @@
 //! Reads a directory into a [`Tree`]. Reads only; follows no symbolic link.
 
 use crate::{Entry, Error, FileRef, Map, Meta, Node, Tree, Xattrs, verity};
-use rustix::fs::{llistxattr, lgetxattr};
+use rustix::fs::{lgetxattr, llistxattr};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -42,9 +42,7 @@ impl Scan<'_> {
             return Err(Error::io("scan", &full, std::io::ErrorKind::NotADirectory.into()));
         }
         self.entries.push(Entry { path: path.clone(), node: Node::Directory(read_meta(&full, &meta)?) });
-        let listing = fs::read_dir(&full).map_err(|e| Error::io("list", &full, e))?;
-        for item in listing {
-            let name = item.map_err(|e| Error::io("list", &full, e))?.file_name().into_vec();
+        for name in list(&full).map_err(|e| Error::io("list", &full, e))? {
             let child = if path.is_empty() { name } else { [path.as_slice(), b"/", &name].concat() };
             self.entry(child)?;
         }
@@ -112,6 +110,12 @@ impl Scan<'_> {
     fn full(&self, path: &[u8]) -> PathBuf {
         if path.is_empty() { self.root.to_owned() } else { self.root.join(OsStr::from_bytes(path)) }
     }
+}
+
+/// All names in a directory, which is closed again before the first of them is looked at: open directories
+/// would otherwise be as many as the tree is deep.
+fn list(full: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    fs::read_dir(full)?.map(|item| Ok(item?.file_name().into_vec())).collect()
 }
 
 fn read_meta(full: &Path, meta: &Metadata) -> Result<Meta, Error> {
