@@ -197,6 +197,26 @@ impl Changes {
         out.into_writer()
     }
 
+    /// The same changes in parts of about `bytes` encoded bytes each; there is at least one part.
+    #[must_use]
+    pub fn split(self, bytes: usize) -> Vec<Self> {
+        let mut parts = vec![Self::default()];
+        let mut weight = 0;
+        let mut part_for = |size: usize| {
+            weight += size;
+            if weight > bytes && weight > size {
+                parts.push(Self::default());
+                weight = size;
+            }
+            parts.len() - 1
+        };
+        let removed: Vec<_> = self.removed.into_iter().map(|path| (part_for(path.len() + 4), path)).collect();
+        let put: Vec<_> = self.put.into_iter().map(|entry| (part_for(entry.weight()), entry)).collect();
+        removed.into_iter().for_each(|(part, path)| parts[part].removed.push(path));
+        put.into_iter().for_each(|(part, entry)| parts[part].put.push(entry));
+        parts
+    }
+
     /// Reads the canonical encoding. The entries' rules are checked when the changes are applied.
     pub fn decode(bytes: &[u8]) -> Result<Self, TreeError> {
         let changes = Self::read(&mut Decoder::new(bytes)).map_err(|_| TreeError::encoding())?;
@@ -211,6 +231,19 @@ impl Changes {
         let count = input.array()?.ok_or_else(bad)?;
         let removed = (0..count).map(|_| Ok(input.bytes()?.to_vec())).collect::<Result<_, Bad>>()?;
         Ok(Self { removed, put: decode_entries(input)? })
+    }
+}
+
+impl Entry {
+    /// About how many bytes the encoding takes; never less.
+    fn weight(&self) -> usize {
+        let xattrs = |meta: &Meta| meta.xattrs.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>();
+        let node = match &self.node {
+            Node::Directory(meta) | Node::File(meta, _) => xattrs(meta),
+            Node::Symlink(meta, target) => xattrs(meta) + target.len(),
+            Node::HardLink(to) => to.len(),
+        };
+        self.path.len() + node + 112
     }
 }
 

@@ -27,6 +27,7 @@ mod encode;
 mod envelope;
 mod error;
 mod keys;
+mod layout;
 mod limits;
 mod manifest;
 mod read;
@@ -41,6 +42,7 @@ pub use error::{Error, Fault};
 #[cfg(feature = "make")]
 pub use keys::PrivateKey;
 pub use keys::{KeyId, PublicKey, Trust};
+pub use layout::Layout;
 pub use limits::Limits;
 pub use manifest::{Advisory, ChunkKind, ChunkRef, ImageRef, Manifest, Severity};
 pub use read::{Checked, open};

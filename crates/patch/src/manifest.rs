@@ -325,8 +325,8 @@ impl Draft {
                 key::CREATED => rest.created = Some(input.u64()?),
                 key::EXPIRES => rest.expires = Some(input.u64()?),
                 key::MINIMUM => {
-                    let parts = decode_list(input, Decoder::u64)?;
-                    rest.minimum = Some(parts.try_into().map_err(|_| bad())?);
+                    expect_array(input, 3)?;
+                    rest.minimum = Some([input.u64()?, input.u64()?, input.u64()?]);
                 }
                 _ => return Err(Bad::message(UNKNOWN_KEY)),
             }

@@ -113,6 +113,11 @@ impl<R> Checked<R> {
         &self.signers
     }
 
+    /// The limits it was opened with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// How many signatures the file carries, trusted or not.
     pub fn signatures(&self) -> usize {
         self.signatures

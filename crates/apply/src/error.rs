@@ -1,0 +1,105 @@
+//! What can go wrong while a patch is carried out.
+
+use siding_image::{Digest, Identity};
+use std::fmt;
+use std::io;
+
+/// A patch could not be carried out. What was written so far is unusable; the source is untouched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The patch cannot be read.
+    Patch(siding_patch::Error),
+    /// The source cannot be read.
+    Source(siding_image::Error),
+    /// The source is another image than the one the patch starts from.
+    WrongSource {
+        /// The image the patch starts from.
+        expected: Identity,
+        /// The image that was given.
+        got: Identity,
+    },
+    /// A chunk's instructions break the format, although its bytes are the signed ones: its maker's fault.
+    Instructions {
+        /// Which chunk.
+        chunk: usize,
+        /// What rule they break.
+        rule: &'static str,
+    },
+    /// What the patch makes is not what its manifest promises.
+    WrongTarget {
+        /// Which part of the target.
+        part: String,
+        /// The signed digest.
+        expected: Digest,
+        /// The digest of what was made.
+        got: Digest,
+    },
+    /// The chunks make more or less than the new files of the tree need.
+    WrongLength {
+        /// What the tree's new contents need, in bytes.
+        expected: u64,
+        /// What the chunks make, in bytes.
+        got: u64,
+    },
+    /// Writing the target failed.
+    Sink {
+        /// The offset in the target's flat space.
+        offset: u64,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Patch(error) => error.fmt(f),
+            Self::Source(error) => write!(f, "the source cannot be read: {error}"),
+            Self::WrongSource { expected, got } => write!(
+                f,
+                "this patch is for another image: it starts from {expected}, but was given {got}; get the patch made for this one"
+            ),
+            Self::Instructions { chunk, rule } => {
+                write!(
+                    f,
+                    "the instructions of chunk {chunk} are malformed: {rule}; report it to the patch's maker"
+                )
+            }
+            Self::WrongTarget { part, expected, got } => write!(
+                f,
+                "{part} came out wrong: expected digest {expected}, got {got}; either the source changed while it was read or the patch was made wrongly; verify the source, then report it to the patch's maker"
+            ),
+            Self::WrongLength { expected, got } => write!(
+                f,
+                "the chunks make {got} bytes, but the tree's new files need {expected}; report it to the patch's maker"
+            ),
+            Self::Sink { offset, source } => {
+                write!(f, "the target could not be written at byte {offset}: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Patch(error) => Some(error),
+            Self::Source(error) => Some(error),
+            Self::Sink { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<siding_patch::Error> for Error {
+    fn from(error: siding_patch::Error) -> Self {
+        Self::Patch(error)
+    }
+}
+
+impl From<siding_image::Error> for Error {
+    fn from(error: siding_image::Error) -> Self {
+        Self::Source(error)
+    }
+}

@@ -1,0 +1,132 @@
+//! Cuts covers and what lies between them into chunks, and encodes each.
+
+use crate::text::Text;
+use crate::{Cover, Error, Level};
+use siding_patch::{Encoded, Instruction, encode_delta};
+
+/// A chunk's streams together have about so many bytes: small enough for a device's memory and for several
+/// threads to have work, large enough to pack well.
+const DECODED: usize = 4 << 20;
+/// A chunk makes at most so many bytes of the target, so that there is progress to show and to keep.
+const TARGET: usize = 64 << 20;
+/// Covers and literals are weighed in steps of this many bytes, so a chunk may exceed the above by one step.
+const STEP: usize = 64 << 10;
+/// How much of the target before a chunk its literals may refer to.
+const HISTORY: usize = 8 << 20;
+/// What an instruction costs at most in its three streams of numbers; typically half.
+const INSTRUCTION: usize = 12;
+
+/// A stretch of the target that one chunk makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    start: usize,
+    end: usize,
+    /// The first cover that reaches past `start`.
+    first: usize,
+}
+
+/// Cuts the target into stretches by what their chunks will hold once decoded.
+pub(crate) fn cut(covers: &[Cover], text: &Text<'_>, fresh: &[u8]) -> Vec<Stretch> {
+    let mut stretches = Vec::new();
+    let (mut start, mut first, mut weight) = (0, 0, 0);
+    let mut at = 0;
+    let mut next = 0;
+    while at < fresh.len() {
+        let cover = covers.get(next);
+        let in_cover = cover.filter(|cover| cover.new <= at);
+        let limit = in_cover.map_or(cover.map_or(fresh.len(), |c| c.new), |c| c.new + c.len);
+        let end = limit.min(at + STEP);
+        weight += match in_cover {
+            None => end - at,
+            Some(cover) => INSTRUCTION / 2 + weigh(source(cover, text, fresh, at, end), &fresh[at..end]),
+        };
+        at = end;
+        if in_cover.is_some() && end == limit {
+            next += 1;
+        }
+        if weight >= DECODED || at - start >= TARGET {
+            stretches.push(Stretch { start, end: at, first });
+            (start, first, weight) = (at, next, 0);
+        }
+    }
+    if start < at {
+        stretches.push(Stretch { start, end: at, first });
+    }
+    stretches
+}
+
+/// What differences cost once decoded: a byte each, and two numbers a run.
+fn weigh(source: &[u8], target: &[u8]) -> usize {
+    if source == target {
+        return 0;
+    }
+    let differs = |i: usize| source[i] != target[i];
+    (0..target.len()).filter(|&i| differs(i)).map(|i| if i > 0 && differs(i - 1) { 1 } else { 4 }).sum()
+}
+
+/// What the source has for the target's bytes `start..end`, which lie in `cover`.
+fn source<'a>(cover: &Cover, text: &'a Text<'_>, fresh: &'a [u8], start: usize, end: usize) -> &'a [u8] {
+    match cover.text {
+        Some(at) => &text.bytes()[at + (start - cover.new)..at + (end - cover.new)],
+        // Zeros out of nowhere are the zeros that are there.
+        None => &fresh[start..end],
+    }
+}
+
+/// Encodes one stretch.
+pub(crate) fn encode(
+    stretch: &Stretch,
+    covers: &[Cover],
+    text: &Text<'_>,
+    fresh: &[u8],
+    level: Level,
+) -> Result<Encoded, Error> {
+    let delta =
+        encode_delta(&instructions(stretch, covers, text, fresh), stretch.start as u64, level.zstd(), None)?;
+    let len = stretch.end - stretch.start;
+    if delta.bytes.len() < len / 4 || level == Level::Fast {
+        return Ok(delta);
+    }
+    // Little was found in old. Perhaps literals that lean on the target so far do better, with or without covers.
+    let history = &fresh[stretch.start.saturating_sub(HISTORY)..stretch.start];
+    let whole =
+        Instruction { literals: &fresh[stretch.start..stretch.end], from: 0, source: &[], target: &[] };
+    let mut best = delta;
+    let with_covers = instructions(stretch, covers, text, fresh);
+    let mut candidates: Vec<&[Instruction<'_>]> = vec![&with_covers];
+    if len <= 2 * DECODED - STEP {
+        candidates.push(std::slice::from_ref(&whole));
+    }
+    for instructions in candidates {
+        let candidate = encode_delta(instructions, stretch.start as u64, level.zstd(), Some(history))?;
+        if candidate.bytes.len() < best.bytes.len() {
+            best = candidate;
+        }
+    }
+    Ok(best)
+}
+
+fn instructions<'a>(
+    stretch: &Stretch,
+    covers: &[Cover],
+    text: &'a Text<'_>,
+    fresh: &'a [u8],
+) -> Vec<Instruction<'a>> {
+    let mut list = Vec::new();
+    let mut at = stretch.start;
+    for cover in covers.iter().skip(stretch.first).take_while(|cover| cover.new < stretch.end) {
+        let start = cover.new.max(stretch.start);
+        let end = (cover.new + cover.len).min(stretch.end);
+        list.push(Instruction {
+            literals: &fresh[at..start],
+            from: cover.from + (start - cover.new) as u64,
+            source: source(cover, text, fresh, start, end),
+            target: &fresh[start..end],
+        });
+        at = end;
+    }
+    if at < stretch.end {
+        list.push(Instruction { literals: &fresh[at..stretch.end], from: 0, source: &[], target: &[] });
+    }
+    list
+}
