@@ -161,20 +161,29 @@ impl<R: Read> Run<'_, R> {
                 let what = "the list of changed files".to_owned();
                 return Err(siding_patch::Error::TooLarge { what, got: total, limit }.into());
             }
-            let part = chunk.decode_changes()?;
-            changes.removed.extend(part.removed);
-            changes.put.extend(part.put);
+            changes.append(chunk.decode_changes()?);
             next = self.next_chunk()?;
         }
         let old = self.source.tree().ok_or(Error::WrongSource { expected, got })?;
         let tree = old.with(&changes).map_err(siding_patch::Error::Tree)?;
         let content = Content::Tree(tree);
+        self.same_fresh(&content, &changes)?;
         let made = content.identity();
         if made != target.identity {
             let (expected, got) = (target.identity.digest, made.digest);
             return Err(Error::WrongTarget { part: "the tree's list of entries".into(), expected, got });
         }
         Ok((next, content))
+    }
+
+    /// The contents the patch says it brings are those the source does not have.
+    fn same_fresh(&self, content: &Content, changes: &Changes) -> Result<(), Error> {
+        let layout = Layout::new(self.source, content);
+        if layout.fresh().iter().copied().eq(changes.fresh_files().map(|(_, file)| file)) {
+            return Ok(());
+        }
+        let rule = "the contents it says are fresh are not those the source lacks";
+        Err(Error::Instructions { chunk: 0, rule })
     }
 
     fn chunk(&mut self, stored: &Stored, output: &mut Output<'_>) -> Result<(), Error> {

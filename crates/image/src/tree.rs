@@ -75,6 +75,9 @@ pub struct Changes {
     pub removed: Vec<Vec<u8>>,
     /// Entries that come or take the place of one at the same path.
     pub put: Vec<Entry>,
+    /// Which of `put`, by ascending index, are regular files that bring a content the source does not have.
+    /// Each such content is named once, by its first path.
+    pub fresh: Vec<usize>,
 }
 
 /// A list of entries that is not a tree, and why.
@@ -115,10 +118,7 @@ impl Tree {
 
     /// Every regular file in order of path; hard links do not count again.
     pub fn files(&self) -> impl Iterator<Item = (&[u8], FileRef)> {
-        self.entries.iter().filter_map(|entry| match &entry.node {
-            Node::File(_, file) => Some((entry.path.as_slice(), *file)),
-            _ => None,
-        })
+        self.entries.iter().filter_map(Entry::as_file)
     }
 
     /// The distinct file contents in order of their first path: the flat byte space of a tree.
@@ -160,10 +160,15 @@ impl Tree {
     pub fn changes_to(&self, target: &Self) -> Changes {
         let gone = |e: &&Entry| target.get(&e.path).is_none();
         let new = |e: &&Entry| self.get(&e.path) != Some(*e);
-        Changes {
-            removed: self.entries.iter().filter(gone).map(|e| e.path.clone()).collect(),
-            put: target.entries.iter().filter(new).cloned().collect(),
-        }
+        let removed = self.entries.iter().filter(gone).map(|e| e.path.clone()).collect();
+        let put: Vec<Entry> = target.entries.iter().filter(new).cloned().collect();
+        let mut seen: BTreeSet<Digest> = self.files().map(|(_, file)| file.digest).collect();
+        let is_fresh = |(index, entry): (usize, &Entry)| match &entry.node {
+            Node::File(_, file) if seen.insert(file.digest) => Some(index),
+            _ => None,
+        };
+        let fresh = put.iter().enumerate().filter_map(is_fresh).collect();
+        Changes { removed, put, fresh }
     }
 
     /// The tree that `changes` make of `self`. Every rule is checked anew.
@@ -187,14 +192,31 @@ impl Tree {
 }
 
 impl Changes {
-    /// The canonical encoding: `[removed, put]`.
+    /// The canonical encoding: `[removed, put, fresh]`.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new(Vec::new());
-        infallible(out.array(2));
+        infallible(out.array(3));
         infallible(out.array(self.removed.len() as u64));
         self.removed.iter().for_each(|path| infallible(out.bytes(path)));
         encode_entries(&mut out, &self.put);
+        infallible(out.array(self.fresh.len() as u64));
+        self.fresh.iter().for_each(|index| infallible(out.u64(*index as u64)));
         out.into_writer()
+    }
+
+    /// The files whose contents the source does not have, in the order in which a patch makes them.
+    ///
+    /// An index that names no regular file is passed over; [`Changes::decode`] lets none through.
+    pub fn fresh_files(&self) -> impl Iterator<Item = (&[u8], FileRef)> {
+        self.fresh.iter().filter_map(|index| self.put.get(*index)?.as_file())
+    }
+
+    /// Adds the changes of the next part.
+    pub fn append(&mut self, mut part: Self) {
+        let before = self.put.len();
+        self.removed.append(&mut part.removed);
+        self.put.append(&mut part.put);
+        self.fresh.extend(part.fresh.into_iter().map(|index| before + index));
     }
 
     /// The same changes in parts of about `bytes` encoded bytes each; there is at least one part.
@@ -202,7 +224,7 @@ impl Changes {
     pub fn split(self, bytes: usize) -> Vec<Self> {
         let mut parts = vec![Self::default()];
         let mut weight = 0;
-        let mut part_for = |size: usize| {
+        let mut part_for = |parts: &mut Vec<Self>, size: usize| {
             weight += size;
             if weight > bytes && weight > size {
                 parts.push(Self::default());
@@ -210,10 +232,19 @@ impl Changes {
             }
             parts.len() - 1
         };
-        let removed: Vec<_> = self.removed.into_iter().map(|path| (part_for(path.len() + 4), path)).collect();
-        let put: Vec<_> = self.put.into_iter().map(|entry| (part_for(entry.weight()), entry)).collect();
-        removed.into_iter().for_each(|(part, path)| parts[part].removed.push(path));
-        put.into_iter().for_each(|(part, entry)| parts[part].put.push(entry));
+        for path in self.removed {
+            let part = part_for(&mut parts, path.len() + 4);
+            parts[part].removed.push(path);
+        }
+        let mut fresh = self.fresh.into_iter().peekable();
+        for (index, entry) in self.put.into_iter().enumerate() {
+            let part = part_for(&mut parts, entry.weight());
+            if fresh.next_if_eq(&index).is_some() {
+                let here = parts[part].put.len();
+                parts[part].fresh.push(here);
+            }
+            parts[part].put.push(entry);
+        }
         parts
     }
 
@@ -227,17 +258,37 @@ impl Changes {
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Bad> {
-        expect(input.array()?, 2)?;
+        expect(input.array()?, 3)?;
         let count = input.array()?.ok_or_else(bad)?;
         let removed = (0..count).map(|_| Ok(input.bytes()?.to_vec())).collect::<Result<_, Bad>>()?;
-        Ok(Self { removed, put: decode_entries(input)? })
+        let put = decode_entries(input)?;
+        let count = input.array()?.ok_or_else(bad)?;
+        let mut fresh = Vec::new();
+        for _ in 0..count {
+            let index = usize::try_from(input.u64()?).map_err(|_| bad())?;
+            let ascends = fresh.last().is_none_or(|last| *last < index);
+            if !ascends || put.get(index).and_then(Entry::as_file).is_none() {
+                return Err(bad());
+            }
+            fresh.push(index);
+        }
+        Ok(Self { removed, put, fresh })
     }
 }
 
 impl Entry {
+    fn as_file(&self) -> Option<(&[u8], FileRef)> {
+        match &self.node {
+            Node::File(_, file) => Some((&self.path, *file)),
+            _ => None,
+        }
+    }
+
     /// About how many bytes the encoding takes; never less.
     fn weight(&self) -> usize {
-        let xattrs = |meta: &Meta| meta.xattrs.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>();
+        let xattrs = |meta: &Meta| {
+            meta.xattrs.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>()
+        };
         let node = match &self.node {
             Node::Directory(meta) | Node::File(meta, _) => xattrs(meta),
             Node::Symlink(meta, target) => xattrs(meta) + target.len(),

@@ -494,7 +494,7 @@ fn changes_that_do_not_fit_are_refused() {
     let old = tree(sample());
     let rule = |removed: &[&str], put: &[Entry]| {
         let removed = removed.iter().map(|p| p.as_bytes().to_vec()).collect();
-        old.with(&Changes { removed, put: put.to_vec() }).unwrap_err().rule
+        old.with(&Changes { removed, put: put.to_vec(), fresh: vec![] }).unwrap_err().rule
     };
     assert!(rule(&["absent"], &[]).contains("does not have"));
     assert!(rule(&["link", "link"], &[]).contains("does not have"));
