@@ -161,9 +161,14 @@ fn a_path_has_at_most_4095_bytes() {
     assert_eq!(deepest.len(), MAX_PATH);
     entries.push(dir(&deepest));
     tree(entries.clone());
-    let too_deep = format!("{deepest}/x");
-    entries.push(file(&too_deep, "x"));
-    refused(entries, &too_deep, "longer than 4095");
+    let just_below = &deepest[..MAX_PATH - 1];
+    entries.push(dir(just_below));
+    for (parent, len) in [(just_below, MAX_PATH + 1), (&deepest, MAX_PATH + 2)] {
+        let too_long = format!("{parent}/x");
+        assert_eq!(too_long.len(), len);
+        let entries = [entries.as_slice(), &[file(&too_long, "x")]].concat();
+        refused(entries, &too_long, "longer than 4095");
+    }
 }
 
 #[test]
