@@ -1,0 +1,93 @@
+//! The one door to the disk.
+//!
+//! Every operation of this crate that changes a medium is a verb of [`Disk`] or [`DiskFile`], so that a test
+//! can count them, fail them, and cut the power between any two. What reads only (scanning a tree, mapping an
+//! image) goes to the operating system directly.
+//!
+//! With the cargo feature `kill-points` each changing operation of [`Real`] counts, and the process kills
+//! itself with SIGKILL just before the one whose number, from 1, is in the environment as `SIDING_KILL_AT`.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+mod copy;
+mod real;
+pub(crate) use copy::written_parts;
+pub(crate) use real::Real;
+
+/// A place with names. No verb but the flushing ones says anything about a power cut.
+pub(crate) trait Disk: fmt::Debug + Send + Sync {
+    /// Opens the file or directory at `path`, never through a symbolic link at its end.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>>;
+    /// Makes a directory; fails if anything is there.
+    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Makes a symbolic link that says `target`; fails if anything is there.
+    fn make_symlink(&self, target: &Path, path: &Path) -> io::Result<()>;
+    /// Gives the file at `existing` the further name `path`; fails if anything is there.
+    fn make_hard_link(&self, existing: &Path, path: &Path) -> io::Result<()>;
+    /// Moves `from` over `to`: at every moment `to` names the old thing or the new one.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes whatever is at `path` and below, following no link; nothing there is fine.
+    fn remove_tree(&self, path: &Path) -> io::Result<()>;
+    /// Sets one attribute of what is at `path`; of a symbolic link itself, not of what it names.
+    fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()>;
+
+    /// Once Ok: names made, moved and removed in this directory survive a power cut.
+    fn flush_directory(&self, path: &Path) -> io::Result<()> {
+        self.open(path, Access::Directory)?.flush()
+    }
+}
+
+/// An open file or directory.
+pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
+    /// Its length in bytes; a block device's is where its end is.
+    fn len(&self) -> io::Result<u64>;
+    /// Fills `out` from `offset`; past the end is an error.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts or grows the file; what is new reads as zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the first `len` bytes those of the file at `source`, sharing blocks where the filesystem can and
+    /// keeping holes. Never ties the two together: a later write to one leaves the other.
+    fn copy_from(&self, source: &Path, len: u64) -> io::Result<()>;
+    /// Once Ok: all that was written to this file before survives a power cut. After an error nothing is known.
+    fn flush(&self) -> io::Result<()>;
+    /// Once Ok: everything written, on the whole filesystem that this file is on, survives a power cut.
+    fn flush_filesystem(&self) -> io::Result<()>;
+    /// Lets later reads come from the medium, as far as the system lets itself be told. Changes nothing.
+    fn forget_cache(&self) -> io::Result<()>;
+    /// Whether this is a block device, which has its length and keeps what is not written.
+    fn is_device(&self) -> bool;
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    /// To read.
+    Read,
+    /// To read and write what is there.
+    Existing,
+    /// Made anew with this mode, to read and write; fails if anything is there.
+    New(u32),
+    /// Made if missing, to read and write.
+    Log,
+    /// A directory, to flush it.
+    Directory,
+}
+
+/// What can be set without opening.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Attribute<'a> {
+    /// The twelve permission bits. Not for symbolic links.
+    Mode(u32),
+    /// User and group.
+    Owner(u32, u32),
+    /// One extended attribute.
+    Xattr(&'a [u8], &'a [u8]),
+    /// No extended attribute of this name.
+    NoXattr(&'a [u8]),
+    /// The time of modification: seconds since 1970 and nanoseconds.
+    Modified(i64, u32),
+}

@@ -1,0 +1,169 @@
+//! The operating system's files.
+
+use super::{Access, Attribute, Disk, DiskFile, copy};
+use rustix::fs::{
+    Advice, AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
+    chownat, fadvise, linkat, lremovexattr, lsetxattr, syncfs, utimensat,
+};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt, symlink};
+use std::path::Path;
+
+/// The real disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Real;
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    is_device: bool,
+    /// Whether nothing but bytes and length ever changes, so that the cheaper flush suffices.
+    data_only: bool,
+}
+
+impl Disk for Real {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        let mut flags = OFlags::NOFOLLOW;
+        match access {
+            Access::Read => options.read(true),
+            Access::Existing => options.read(true).write(true),
+            Access::New(mode) => options.read(true).write(true).create_new(true).mode(mode),
+            Access::Log => options.read(true).write(true).create(true).truncate(false).mode(0o644),
+            Access::Directory => {
+                flags |= OFlags::DIRECTORY;
+                options.read(true)
+            }
+        };
+        if let Access::New(_) | Access::Log = access {
+            point();
+        }
+        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+        let is_device = file.metadata()?.file_type().is_block_device();
+        let data_only = matches!(access, Access::Existing | Access::Log);
+        Ok(Box::new(RealFile { file, is_device, data_only }))
+    }
+
+    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        point();
+        DirBuilder::new().mode(mode).create(path)
+    }
+
+    fn make_symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        point();
+        symlink(target, path)
+    }
+
+    fn make_hard_link(&self, existing: &Path, path: &Path) -> io::Result<()> {
+        point();
+        Ok(linkat(CWD, existing, CWD, path, AtFlags::empty())?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        point();
+        fs::rename(from, to)
+    }
+
+    fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        let meta = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        if !meta.is_dir() {
+            point();
+            return fs::remove_file(path);
+        }
+        // An image's directories may forbid even their owner to empty them.
+        self.set(path, Attribute::Mode(0o700))?;
+        for item in fs::read_dir(path)? {
+            self.remove_tree(&item?.path())?;
+        }
+        point();
+        fs::remove_dir(path)
+    }
+
+    fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()> {
+        point();
+        let untouched = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        match attribute {
+            Attribute::Mode(mode) => chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())?,
+            Attribute::Owner(user, group) => {
+                let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+                chownat(CWD, path, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            Attribute::Xattr(name, value) => {
+                lsetxattr(path, OsStr::from_bytes(name), value, XattrFlags::empty())?;
+            }
+            Attribute::NoXattr(name) => lremovexattr(path, OsStr::from_bytes(name))?,
+            Attribute::Modified(seconds, nanoseconds) => {
+                let modified = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+                let times = Timestamps { last_access: untouched, last_modification: modified };
+                utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        if self.is_device { (&self.file).seek(SeekFrom::End(0)) } else { Ok(self.file.metadata()?.len()) }
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        point();
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        point();
+        self.file.set_len(len)
+    }
+
+    fn copy_from(&self, source: &Path, len: u64) -> io::Result<()> {
+        point();
+        copy::copy(source, &self.file, len, self.is_device)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        point();
+        if self.data_only { self.file.sync_data() } else { self.file.sync_all() }
+    }
+
+    fn flush_filesystem(&self) -> io::Result<()> {
+        point();
+        Ok(syncfs(&self.file)?)
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
+    }
+
+    fn is_device(&self) -> bool {
+        self.is_device
+    }
+}
+
+/// Counts an operation, and is where a test ends the process.
+#[cfg(feature = "kill-points")]
+fn point() {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static DONE: AtomicU64 = AtomicU64::new(0);
+    static KILL_AT: OnceLock<Option<u64>> = OnceLock::new();
+    let kill_at = KILL_AT.get_or_init(|| std::env::var("SIDING_KILL_AT").ok()?.parse().ok());
+    let number = DONE.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    if *kill_at == Some(number) {
+        drop(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL));
+    }
+}
+
+#[cfg(not(feature = "kill-points"))]
+fn point() {}

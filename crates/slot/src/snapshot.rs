@@ -1,0 +1,82 @@
+//! A store as it was when it was read.
+
+use crate::layout::Layout;
+use crate::log::{self, History};
+use crate::{Error, Refusal, Result, Slot, State};
+use siding_image::{Component, Content, FileRef, Identity, Image, Kind, Tree};
+use std::path::{Path, PathBuf};
+
+/// What a store holds and says. Reads only.
+///
+/// [`Store::view`](crate::Store::view) takes one without the store's lock, so that a status can be shown while
+/// another process writes; it then is the state before or after that process' last change, never between.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) layout: Layout,
+    pub(crate) state: State,
+}
+
+impl Snapshot {
+    /// Where every component stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Where the store lies.
+    pub fn root(&self) -> &Path {
+        self.layout.root()
+    }
+
+    /// The slot that holds exactly this image, if one does: the active one first, then the base.
+    pub fn holding(&self, component: &Component, identity: &Identity) -> Option<Slot> {
+        self.state.get(component)?.holding(identity)
+    }
+
+    /// The inactive slot that holds exactly this image, sealed: to install it again costs no more than a look
+    /// at its bytes ([`Image::check`]) and a switch.
+    pub fn sealed_with(&self, component: &Component, identity: &Identity) -> Option<Slot> {
+        let component = self.state.get(component)?;
+        let holds = |slot: Slot| component.image(slot).is_some_and(|image| image.identity == *identity);
+        Slot::PATCHED.into_iter().find(|slot| *slot != component.active && holds(*slot))
+    }
+
+    /// The image in a slot, as its seal describes it; its bytes are not read yet.
+    pub fn image(&self, component: &Component, slot: Slot) -> Result<Image> {
+        let not_sealed = || Refusal::NotSealed { component: component.clone(), slot };
+        let sealed = self.state.require(component)?.image(slot).ok_or_else(not_sealed)?;
+        let content = match sealed.identity.kind {
+            Kind::File => {
+                Content::File(FileRef { size: sealed.identity.size, digest: sealed.identity.digest })
+            }
+            Kind::Tree => Content::Tree(self.tree(component, slot, &sealed.identity)?),
+        };
+        Ok(Image::assume(&self.layout.image(component, slot), content))
+    }
+
+    fn tree(&self, component: &Component, slot: Slot, identity: &Identity) -> Result<Tree> {
+        let path = self.layout.tree(component, slot);
+        let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+        let tree = Tree::decode(&bytes).map_err(siding_image::Error::from)?;
+        let got = tree.digest();
+        if got != identity.digest {
+            let expected = identity.digest;
+            return Err(siding_image::Error::Differs { path, expected, got }.into());
+        }
+        Ok(tree)
+    }
+
+    /// Where a slot's image lies.
+    pub fn image_path(&self, component: &Component, slot: Slot) -> PathBuf {
+        self.layout.image(component, slot)
+    }
+
+    /// The link that always names the active image.
+    pub fn current_path(&self, component: &Component) -> PathBuf {
+        self.layout.current(component)
+    }
+
+    /// Everything that happened, oldest first, as far as the log can be read.
+    pub fn log(&self) -> Result<History> {
+        log::read(&self.layout.log())
+    }
+}

@@ -1,0 +1,158 @@
+//! The order of an update, as types: a [`Staging`] is written, becomes a [`Sealed`], and that is switched to.
+
+use crate::builder::Builder;
+use crate::disk::{Access, Attribute, Disk};
+use crate::layout::Layout;
+use crate::log::LogEntry;
+use crate::state::{SealedImage, Slot, TrialTerms};
+use crate::step::Event;
+use crate::{Error, Result, Store};
+use siding_image::{Component, Content, FileRef, Identity, Image, Sink, Version};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// What is to be staged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its version.
+    pub version: Version,
+    /// What it is; sealing holds the result to this.
+    pub identity: Identity,
+    /// Its security epoch.
+    pub epoch: u64,
+    /// What must restart to use it.
+    pub restart: Vec<String>,
+    /// The advisories it answers.
+    pub advisories: Vec<String>,
+    /// The image it is made from: staging never overwrites the only slot that holds it.
+    pub source: Option<Identity>,
+}
+
+impl Target {
+    /// A target with nothing to restart, no advisories and no source.
+    pub fn new(version: Version, identity: Identity, epoch: u64) -> Self {
+        Self { version, identity, epoch, restart: Vec::new(), advisories: Vec::new(), source: None }
+    }
+
+    pub(crate) fn image(&self, now: u64) -> SealedImage {
+        SealedImage {
+            version: self.version.clone(),
+            identity: self.identity,
+            epoch: self.epoch,
+            restart: self.restart.clone(),
+            advisories: self.advisories.clone(),
+            installed_at: now,
+        }
+    }
+}
+
+/// An inactive slot being written. The record says so: whatever happens now, it is not booted.
+///
+/// Dropped without [`seal`](Self::seal), it stays marked, and is cleared by the next stage or when the store is
+/// next opened for writing.
+#[derive(Debug)]
+pub struct Staging<'s> {
+    pub(crate) store: &'s mut Store,
+    pub(crate) builder: Builder,
+    pub(crate) component: Component,
+    pub(crate) slot: Slot,
+    pub(crate) image: SealedImage,
+    pub(crate) now: u64,
+}
+
+/// A slot whose bytes are on the medium and are those promised, and that is not active yet.
+#[derive(Debug)]
+pub struct Sealed<'s> {
+    store: &'s mut Store,
+    component: Component,
+    slot: Slot,
+}
+
+impl<'s> Staging<'s> {
+    /// Which slot is being written.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Completes the image from `source` ([`Builder::finish`]), freezes it, and records it as sealed.
+    ///
+    /// Once this returned Ok, the image and the fact that it is sealed survive a power cut. A cut or an error
+    /// before that leaves a slot that is never switched to.
+    ///
+    /// Frozen means: the slot's directory is not writable, and neither is the file of a file image. The modes
+    /// inside a tree are part of the image and stay what they are.
+    pub fn seal(self, source: Option<&Image>) -> Result<Sealed<'s>> {
+        let Self { store, builder, component, slot, image, now } = self;
+        let content = builder.target().cloned();
+        let got = builder.finish(source)?;
+        if got != image.identity {
+            return Err(Error::WrongImage { expected: image.identity, got });
+        }
+        freeze(store.disk.as_ref(), &store.layout, &component, slot, content.as_ref())?;
+        store.commit(&[Event::Seal { component: component.clone(), slot, image }], now)?;
+        Ok(Sealed { store, component, slot })
+    }
+}
+
+impl Sink for Staging<'_> {
+    fn begin(&mut self, target: &Content, fresh: &[FileRef]) -> io::Result<()> {
+        let (expected, got) = (self.image.identity, target.identity());
+        if expected != got {
+            return Err(Error::WrongImage { expected, got }.into());
+        }
+        self.builder.begin(target, fresh)
+    }
+
+    fn write_at(&mut self, blob: usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.builder.write_at(blob, offset, bytes)
+    }
+
+    fn read_at(&mut self, blob: usize, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.builder.read_at(blob, offset, out)
+    }
+}
+
+impl Sealed<'_> {
+    /// Which slot it is.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Makes the slot active, on trial or (without terms) for good.
+    ///
+    /// Once this returned Ok the switch survives a power cut. A cut before that leaves it done or not done.
+    pub fn switch(self, trial: Option<TrialTerms>, now: u64) -> Result<Vec<LogEntry>> {
+        self.store.switch_to(&[(self.component, self.slot)], trial, now)
+    }
+}
+
+/// Writes the description of a tree beside it, takes write permissions away, and flushes the names.
+///
+/// Once this returned Ok, the slot's directory and its names survive a power cut; the image itself does since
+/// its builder finished.
+pub(crate) fn freeze(
+    disk: &dyn Disk,
+    layout: &Layout,
+    component: &Component,
+    slot: Slot,
+    content: Option<&Content>,
+) -> Result<()> {
+    let (dir, image) = (layout.slot(component, slot), layout.image(component, slot));
+    match content {
+        Some(Content::Tree(tree)) => {
+            let path = layout.tree(component, slot);
+            let io = |e| Error::io("write", &path, e);
+            let file = disk.open(&path, Access::New(0o444)).map_err(io)?;
+            file.write_at(0, &tree.encode()).and_then(|()| file.flush()).map_err(io)?;
+        }
+        Some(Content::File(_)) | None => {
+            let io = |e| Error::io("freeze", &image, e);
+            let mode = std::fs::metadata(&image).map_err(io)?.mode() & 0o555;
+            disk.set(&image, Attribute::Mode(mode)).map_err(io)?;
+        }
+    }
+    let io = |e| Error::io("freeze", &dir, e);
+    disk.set(&dir, Attribute::Mode(0o555)).map_err(io)?;
+    disk.flush_directory(&dir).map_err(io)?;
+    disk.flush_directory(&layout.component(component)).map_err(io)
+}

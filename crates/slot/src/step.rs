@@ -1,0 +1,397 @@
+//! What happens next: the state machine of the slots, as a pure function.
+//!
+//! [`step`] takes the state, one event and the time, and gives the next state with its effects, or refuses and
+//! says why. It does not write to disk, reads no clock and holds nothing. `docs/design.md` draws it; the tests
+//! walk every reachable state with every event and check what must always be true.
+
+use crate::log::{LogEntry, What};
+use crate::state::{
+    ComponentState, Denied, Fallback, Held, SealedImage, Slot, State, Trial, TrialTerms, date,
+};
+use siding_image::{Component, Digest, Identity};
+use std::collections::BTreeSet;
+
+mod event;
+mod refusal;
+pub use event::{Effect, Event};
+pub use refusal::Refusal;
+
+/// What the next start of the device will do to a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextBoot {
+    /// It goes on with the active slot.
+    Continues,
+    /// It goes on with the active slot, on trial, and this many tries are left then.
+    SpendsTry {
+        /// How many are left after it.
+        left: u32,
+    },
+    /// It gives the active slot up.
+    FallsBack {
+        /// And goes to this one.
+        to: Slot,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Decides; does not write to disk. An event that changes nothing gives the same state and no effects.
+pub fn step(state: &State, event: &Event, now: u64) -> Result<(State, Vec<Effect>), Refusal> {
+    let mut next = Step { state: state.clone(), effects: Vec::new(), now };
+    match event {
+        Event::Init { component, image } => next.init(component, image),
+        Event::BeginStage { component, image, source } => next.begin_stage(component, image, source.as_ref()),
+        Event::Abandon { component } => next.abandon(component),
+        Event::Seal { component, slot, image } => next.seal(component, *slot, image),
+        Event::Switch { to, trial } => {
+            once_each(to.iter().map(|(component, _)| component))?;
+            to.iter().try_for_each(|(component, slot)| next.switch(component, *slot, *trial))
+        }
+        Event::Boot => next.boot(),
+        Event::Confirm { set } => set.iter().try_for_each(|component| next.confirm(component)),
+        Event::Rollback { set, reason } => {
+            once_each(set.iter())?;
+            set.iter().try_for_each(|component| next.rollback(component, reason))
+        }
+        Event::Remove { set } => set.iter().try_for_each(|component| next.remove(component)),
+        Event::Lift { component, digest } => next.lift(component, digest),
+        Event::Vacuum => next.vacuum(),
+    }?;
+    Ok((next.state, next.effects))
+}
+
+/// What [`Event::Boot`] at the time `now` would do to this component.
+pub fn next_boot(component: &ComponentState, now: u64) -> NextBoot {
+    let Some(trial) = component.trial else { return NextBoot::Continues };
+    let passed = trial.terms.deadline.filter(|deadline| now >= *deadline);
+    let reason = match (trial.tries_left.checked_sub(1), passed) {
+        (_, Some(deadline)) => format!("the deadline passed without a confirm ({})", date(deadline)),
+        (None, None) => match trial.terms.tries {
+            1 => "its one try was used up without a confirm".to_owned(),
+            tries => format!("{tries} tries were used up without a confirm"),
+        },
+        (Some(left), None) => return NextBoot::SpendsTry { left },
+    };
+    NextBoot::FallsBack { to: component.way_back(), reason }
+}
+
+impl ComponentState {
+    /// The slot that is staged into next.
+    ///
+    /// With `a` active it is `b`, and the other way round. With the base active it is an empty one, else one
+    /// that holds nothing useful, else the one with the lower version, else `a`. Never the only slot that
+    /// holds `source`.
+    pub fn staging_slot(&self, source: Option<&Identity>) -> Option<Slot> {
+        let holds_source = |slot: Slot| self.image(slot).is_some_and(|image| source == Some(&image.identity));
+        let spare = |slot: &Slot| {
+            let elsewhere = Slot::ALL.into_iter().any(|other| other != *slot && holds_source(other));
+            *slot != self.active && (!holds_source(*slot) || elsewhere)
+        };
+        let worth = |slot: &Slot| match self.held(*slot) {
+            Held::Empty => (0, None),
+            Held::Staging => (1, None),
+            Held::Sealed(image) if self.denial(&image.identity.digest).is_some() => (2, None),
+            Held::Sealed(image) => (3, Some(image.version.clone())),
+        };
+        Slot::PATCHED.into_iter().filter(spare).min_by_key(worth)
+    }
+
+    /// Whether a slot can be emptied without losing a way forward or back.
+    fn is_spare(&self, slot: Slot) -> bool {
+        match self.held(slot) {
+            _ if slot == self.active || slot == Slot::Base => false,
+            Held::Empty => false,
+            Held::Staging => true,
+            Held::Sealed(image) => {
+                let denied = self.denial(&image.identity.digest).is_some();
+                let superseded = self.active_image().is_some_and(|active| image.version < active.version);
+                denied || superseded && self.previous != Some(slot)
+            }
+        }
+    }
+
+    fn empty(&mut self, slot: Slot, held: Held) {
+        *self.held_mut(slot) = held;
+        // What is staged there next is not the way back.
+        self.previous = self.previous.filter(|previous| *previous != slot);
+    }
+
+    fn deny(&mut self, image: &SealedImage, reason: &str, at: u64) {
+        let digest = image.identity.digest;
+        self.denied.retain(|denied| denied.digest != digest);
+        self.denied.push(Denied { digest, version: image.version.clone(), reason: reason.to_owned(), at });
+        let too_many = self.denied.len().saturating_sub(Denied::MOST);
+        self.denied.drain(..too_many);
+    }
+}
+
+/// A state being changed.
+struct Step {
+    state: State,
+    effects: Vec<Effect>,
+    now: u64,
+}
+
+impl Step {
+    fn init(&mut self, component: &Component, image: &SealedImage) -> Result<(), Refusal> {
+        if self.state.get(component).is_some() {
+            return Err(Refusal::Exists { component: component.clone() });
+        }
+        self.state.components.insert(component.clone(), ComponentState::with_base(image.clone()));
+        self.set_current(component, Slot::Base);
+        self.log(LogEntry::new(What::Init, component).to(image).slot(Slot::Base));
+        Ok(())
+    }
+
+    fn begin_stage(
+        &mut self,
+        component: &Component,
+        image: &SealedImage,
+        source: Option<&Identity>,
+    ) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        admit(component, held, image)?;
+        let Some(slot) = held.staging_slot(source) else {
+            return Err(Refusal::SourceWouldGo { component: component.clone() });
+        };
+        let active = held.active_image().cloned();
+        held.empty(slot, Held::Staging);
+        self.effects.push(Effect::DiscardSlot(component.clone(), slot));
+        self.log(LogEntry::new(What::Stage, component).from(active.as_ref()).to(image).slot(slot));
+        Ok(())
+    }
+
+    fn abandon(&mut self, component: &Component) -> Result<(), Refusal> {
+        for slot in Slot::PATCHED {
+            let held = self.get(component)?;
+            if *held.held(slot) == Held::Staging {
+                held.empty(slot, Held::Empty);
+                self.discard(component, slot, What::Abandon, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, component: &Component, slot: Slot, image: &SealedImage) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        if *held.held(slot) != Held::Staging {
+            return Err(Refusal::NotStaging { component: component.clone(), slot });
+        }
+        *held.held_mut(slot) = Held::Sealed(image.clone());
+        self.log(LogEntry::new(What::Seal, component).to(image).slot(slot));
+        Ok(())
+    }
+
+    fn switch(
+        &mut self,
+        component: &Component,
+        slot: Slot,
+        trial: Option<TrialTerms>,
+    ) -> Result<(), Refusal> {
+        let now = self.now;
+        let held = self.get(component)?;
+        if held.active == slot {
+            let version = held.active_image().map_or_else(String::new, SealedImage::name);
+            return Err(Refusal::AlreadyActive { component: component.clone(), version });
+        }
+        let Some(image) = held.image(slot).cloned() else {
+            return Err(Refusal::NotSealed { component: component.clone(), slot });
+        };
+        if slot == Slot::Base {
+            return Err(Refusal::IsBase { component: component.clone(), version: image.name() });
+        }
+        admit(component, held, &image)?;
+        let left = held.active_image().cloned();
+        held.previous = Some(held.active);
+        held.active = slot;
+        held.trial = trial.map(|terms| Trial { terms, tries_left: terms.tries, started: now });
+        if trial.is_none() {
+            held.floor = held.floor.max(image.epoch);
+            held.last_rollback = None;
+        }
+        let terms = trial.map_or_else(|| "without a trial".to_owned(), describe);
+        self.set_current(component, slot);
+        self.log(
+            LogEntry::new(What::Switch, component).from(left.as_ref()).to(&image).slot(slot).reason(&terms),
+        );
+        Ok(())
+    }
+
+    fn boot(&mut self) -> Result<(), Refusal> {
+        let components: Vec<Component> = self.state.components.keys().cloned().collect();
+        for component in &components {
+            let now = self.now;
+            let held = self.get(component)?;
+            match next_boot(held, now) {
+                NextBoot::Continues => {}
+                NextBoot::SpendsTry { left } => {
+                    held.trial.iter_mut().for_each(|trial| trial.tries_left = left);
+                    let image = held.active_image().cloned();
+                    let entry = LogEntry::new(What::Try, component).slot(held.active);
+                    self.log(entry.from(image.as_ref()).reason(&format!("{left} left after this one")));
+                }
+                NextBoot::FallsBack { reason, .. } => self.fall_back(component, What::FallBack, &reason)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn confirm(&mut self, component: &Component) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        if held.trial.take().is_none() {
+            return Ok(());
+        }
+        held.last_rollback = None;
+        let image = held.active_image().cloned();
+        held.floor = held.floor.max(image.as_ref().map_or(0, |image| image.epoch));
+        let entry = LogEntry::new(What::Confirm, component).slot(held.active);
+        self.log(entry.from(image.as_ref()));
+        Ok(())
+    }
+
+    fn rollback(&mut self, component: &Component, reason: &str) -> Result<(), Refusal> {
+        if self.get(component)?.active == Slot::Base {
+            return Err(Refusal::OnBase { component: component.clone() });
+        }
+        self.fall_back(component, What::Rollback, reason)
+    }
+
+    fn fall_back(&mut self, component: &Component, what: What, reason: &str) -> Result<(), Refusal> {
+        let reason = shorten(reason);
+        let now = self.now;
+        let held = self.get(component)?;
+        let to = held.way_back();
+        let left = held.active_image().cloned();
+        if let Some(image) = &left {
+            held.deny(image, reason, now);
+            let version = image.version.clone();
+            held.last_rollback = Some(Fallback { version, reason: reason.to_owned(), at: now });
+        }
+        self.leave(component, to, what, Some(reason))
+    }
+
+    fn remove(&mut self, component: &Component) -> Result<(), Refusal> {
+        if self.get(component)?.active == Slot::Base {
+            return Ok(());
+        }
+        self.leave(component, Slot::Base, What::Remove, None)
+    }
+
+    /// Makes `to` active, with no trial and no further way back than the base.
+    fn leave(
+        &mut self,
+        component: &Component,
+        to: Slot,
+        what: What,
+        reason: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        let left = held.active_image().cloned();
+        held.active = to;
+        held.previous = None;
+        held.trial = None;
+        let mut entry = LogEntry::new(what, component).from(left.as_ref()).slot(to);
+        if let Some(image) = held.image(to) {
+            entry = entry.to(image);
+        }
+        self.set_current(component, to);
+        self.log(reason.iter().fold(entry, |entry, reason| entry.reason(reason)));
+        Ok(())
+    }
+
+    fn lift(&mut self, component: &Component, digest: &Digest) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        let Some(denied) = held.denial(digest).cloned() else { return Ok(()) };
+        held.denied.retain(|denied| denied.digest != *digest);
+        let mut entry = LogEntry::new(What::Lift, component).reason(&denied.reason);
+        entry.from = Some(denied.version);
+        self.log(entry);
+        Ok(())
+    }
+
+    fn vacuum(&mut self) -> Result<(), Refusal> {
+        let components: Vec<Component> = self.state.components.keys().cloned().collect();
+        for (component, slot) in components.iter().flat_map(|c| Slot::PATCHED.map(|slot| (c, slot))) {
+            let held = self.get(component)?;
+            if held.is_spare(slot) {
+                let image = held.image(slot).cloned();
+                held.empty(slot, Held::Empty);
+                self.discard(component, slot, What::Vacuum, image.as_ref());
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, component: &Component) -> Result<&mut ComponentState, Refusal> {
+        let unknown = || Refusal::Unknown { component: component.clone() };
+        self.state.components.get_mut(component).ok_or_else(unknown)
+    }
+
+    fn set_current(&mut self, component: &Component, slot: Slot) {
+        self.effects.push(Effect::SetCurrent(component.clone(), slot));
+    }
+
+    fn discard(&mut self, component: &Component, slot: Slot, what: What, image: Option<&SealedImage>) {
+        self.effects.push(Effect::DiscardSlot(component.clone(), slot));
+        self.log(LogEntry::new(what, component).from(image).slot(slot));
+    }
+
+    fn log(&mut self, mut entry: LogEntry) {
+        entry.at = self.now;
+        self.effects.push(Effect::Log(entry));
+    }
+}
+
+/// Whether an image may be staged or switched to at all.
+fn admit(component: &Component, held: &ComponentState, image: &SealedImage) -> Result<(), Refusal> {
+    let component = component.clone();
+    let is = |slot| held.image(slot).is_some_and(|other| other.identity == image.identity);
+    let version = image.name();
+    if held.trial.is_some() {
+        let version = held.active_image().map_or_else(String::new, SealedImage::name);
+        return Err(Refusal::OnTrial { component, version });
+    }
+    if is(held.active) {
+        return Err(Refusal::AlreadyActive { component, version });
+    }
+    if is(Slot::Base) {
+        return Err(Refusal::IsBase { component, version });
+    }
+    if let Some(denied) = held.denial(&image.identity.digest) {
+        return Err(Refusal::Denied { component, denied: denied.clone() });
+    }
+    if image.epoch < held.floor {
+        return Err(Refusal::BelowFloor { component, version, epoch: image.epoch, floor: held.floor });
+    }
+    Ok(())
+}
+
+fn once_each<'a>(mut set: impl Iterator<Item = &'a Component>) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    match set.find(|component| !seen.insert(*component)) {
+        Some(component) => Err(Refusal::Twice { component: component.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn describe(terms: TrialTerms) -> String {
+    let tries = match terms.tries {
+        1 => "on trial: 1 try".to_owned(),
+        tries => format!("on trial: {tries} tries"),
+    };
+    match terms.deadline {
+        Some(deadline) => format!("{tries}, until {}", date(deadline)),
+        None => tries,
+    }
+}
+
+/// The longest reason the record keeps, in bytes: a health check's last line, not its whole output.
+const LONGEST_REASON: usize = 400;
+
+fn shorten(reason: &str) -> &str {
+    let end = (0..=reason.len().min(LONGEST_REASON)).rev().find(|&end| reason.is_char_boundary(end));
+    reason.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

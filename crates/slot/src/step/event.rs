@@ -1,0 +1,86 @@
+//! What can happen to a store, and what follows.
+
+use crate::log::LogEntry;
+use crate::state::{SealedImage, Slot, TrialTerms};
+use siding_image::{Component, Digest, Identity};
+
+/// Something that happens to a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A component gets its base, which was written, flushed and compared.
+    Init {
+        /// Which component.
+        component: Component,
+        /// What its base holds.
+        image: SealedImage,
+    },
+    /// The inactive slot is to be written.
+    BeginStage {
+        /// Which component.
+        component: Component,
+        /// What is to be written.
+        image: SealedImage,
+        /// What it is made from: no slot is overwritten that alone holds this.
+        source: Option<Identity>,
+    },
+    /// What was staged is given up.
+    Abandon {
+        /// Which component.
+        component: Component,
+    },
+    /// What was staged is on the medium, bit for bit.
+    Seal {
+        /// Which component.
+        component: Component,
+        /// Which slot.
+        slot: Slot,
+        /// What it holds now.
+        image: SealedImage,
+    },
+    /// Sealed slots become active, all at once.
+    Switch {
+        /// Which slot of which component.
+        to: Vec<(Component, Slot)>,
+        /// The trial they are put on; without one they are confirmed at once.
+        trial: Option<TrialTerms>,
+    },
+    /// The device starts.
+    Boot,
+    /// What runs is good.
+    Confirm {
+        /// Which components.
+        set: Vec<Component>,
+    },
+    /// What runs is bad: back to the previous slot, and deny the image.
+    Rollback {
+        /// Which components.
+        set: Vec<Component>,
+        /// Why.
+        reason: String,
+    },
+    /// Back to the base, without blame.
+    Remove {
+        /// Which components.
+        set: Vec<Component>,
+    },
+    /// A denied image may be tried again.
+    Lift {
+        /// Of which component.
+        component: Component,
+        /// Which image.
+        digest: Digest,
+    },
+    /// Inactive slots that nothing needs are emptied: unsealed, denied and superseded ones.
+    Vacuum,
+}
+
+/// What follows from a state. Each may be done again without harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Point `current` of the component at the slot.
+    SetCurrent(Component, Slot),
+    /// Remove the files of the slot.
+    DiscardSlot(Component, Slot),
+    /// Remember what happened.
+    Log(LogEntry),
+}

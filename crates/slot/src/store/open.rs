@@ -1,0 +1,144 @@
+//! Opening a store: the lock, the record, and the repair of what an interruption left.
+
+use super::{Store, project};
+use crate::disk::Disk;
+use crate::layout::Layout;
+use crate::log::{Log, LogEntry};
+use crate::record::{Newest, Record};
+use crate::snapshot::Snapshot;
+use crate::state::{Held, Slot, State};
+use crate::step::Event;
+use crate::{Error, Result, codec};
+use rustix::fs::{FlockOperation, flock};
+use siding_image::Component;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+impl Store {
+    pub(crate) fn create_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self> {
+        if !root.exists() {
+            make_root(disk.as_ref(), root)?;
+        }
+        let layout = Layout::new(root);
+        let lock = lock(&layout)?;
+        if !layout.record().exists() {
+            make_store(disk.as_ref(), &layout)?;
+        }
+        Self::open_locked(disk, layout, lock)
+    }
+
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self> {
+        let layout = Layout::new(root);
+        require_record(&layout)?;
+        let lock = lock(&layout)?;
+        Self::open_locked(disk, layout, lock)
+    }
+
+    fn open_locked(disk: Arc<dyn Disk>, layout: Layout, lock: File) -> Result<Self> {
+        let (record, newest) = Record::open(disk.as_ref(), &layout.record())?;
+        let (state, entries) = decode(&layout, &newest)?;
+        let log = Log::open(disk.as_ref(), &layout.log(), newest.sequence, &entries)?;
+        let snapshot = Snapshot { layout, state };
+        let mut store = Self { snapshot, disk, record, log, untold: Vec::new(), poison: None, _lock: lock };
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// Makes everything agree with the record, and gives up stages that nobody is at any more.
+    fn recover(&mut self) -> Result<()> {
+        let mut stale = Vec::new();
+        for (component, held) in self.state.components() {
+            let (disk, layout) = (self.disk.as_ref(), &self.layout);
+            project::set_current(disk, layout, component, held.active)?;
+            for slot in Slot::PATCHED {
+                match held.held(slot) {
+                    Held::Empty => project::discard(disk, layout, component, slot)?,
+                    Held::Staging => stale.push(Event::Abandon { component: component.clone() }),
+                    Held::Sealed(_) => {}
+                }
+            }
+        }
+        // The one clock this crate reads, for one line of the log.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.commit(&stale, now).map(drop)
+    }
+
+    /// Removes directories of components that the record does not know, and counts what that frees.
+    pub(super) fn remove_leftovers(&self) -> Result<u64> {
+        let all = self.layout.components();
+        let io = |e| Error::io("list", &all, e);
+        let mut bytes = 0_u64;
+        for item in fs::read_dir(&all).map_err(io)? {
+            let item = item.map_err(io)?;
+            let name = item.file_name().to_str().and_then(|name| name.parse::<Component>().ok());
+            let Some(component) = name.filter(|name| self.state.get(name).is_none()) else { continue };
+            let dir = self.layout.component(&component);
+            bytes = bytes.saturating_add(project::disk_usage(&dir)?);
+            self.disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))?;
+        }
+        Ok(bytes)
+    }
+}
+
+pub(super) fn decode(layout: &Layout, newest: &Newest) -> Result<(State, Vec<LogEntry>)> {
+    let foreign = |bad| {
+        let what = format!("its payload, number {}, is whole but not a state: {bad}", newest.sequence);
+        Error::damaged(&layout.record(), what)
+    };
+    codec::decode(&newest.payload).map_err(foreign)
+}
+
+/// Whether there is a store; a directory of components without a record is one that lost it.
+pub(super) fn require_record(layout: &Layout) -> Result<()> {
+    let record = layout.record();
+    match fs::symlink_metadata(&record) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            no_components(layout)?;
+            Err(Error::NoStore { root: layout.root().to_owned() })
+        }
+        Err(error) => Err(Error::io("open", &record, error)),
+    }
+}
+
+fn no_components(layout: &Layout) -> Result<()> {
+    match fs::read_dir(layout.components()).map(|mut list| list.next().is_some()) {
+        Ok(true) => Err(Error::damaged(&layout.record(), "it is gone, though the store holds components")),
+        Ok(false) | Err(_) => Ok(()),
+    }
+}
+
+fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
+    let io = |e| Error::io("make the directory", root, e);
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(io)?;
+    disk.make_directory(root, 0o755).map_err(io)?;
+    disk.flush_directory(parent).map_err(io)
+}
+
+/// The record comes last: with it, the rest is there.
+fn make_store(disk: &dyn Disk, layout: &Layout) -> Result<()> {
+    no_components(layout)?;
+    let components = layout.components();
+    if !components.exists() {
+        disk.make_directory(&components, 0o755)
+            .map_err(|e| Error::io("make the directory", &components, e))?;
+    }
+    Log::open(disk, &layout.log(), 0, &[])?;
+    Record::create(disk, &layout.record(), &codec::encode(&State::default(), &[]))
+}
+
+fn lock(layout: &Layout) -> Result<File> {
+    let path = layout.lock();
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|e| Error::io("open the lock", &path, e))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { root: layout.root().to_owned() }),
+        Err(error) => Err(Error::io("lock", &path, error.into())),
+    }
+}

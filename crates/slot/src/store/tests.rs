@@ -1,0 +1,481 @@
+//! Stories of whole stores, on real files.
+
+use super::*;
+use crate::disk::{Access, Attribute, DiskFile};
+use crate::log::What;
+use siding_image::{Content, FileRef, Identity, Kind as ImageKind, scan, verity};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const NOW: u64 = 1_772_355_900;
+
+fn name(text: &str) -> Component {
+    text.parse().unwrap()
+}
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+fn trial(tries: u32) -> Option<TrialTerms> {
+    Some(TrialTerms { tries, deadline: None })
+}
+
+/// A directory with an old tree and its successors, and where the store goes.
+struct Yard {
+    dir: tempfile::TempDir,
+}
+
+impl Yard {
+    fn new() -> Self {
+        let yard = Self { dir: tempfile::tempdir().unwrap() };
+        for (version, body) in [("old", "one"), ("new", "two"), ("newer", "three")] {
+            let root = yard.at(version);
+            fs::create_dir_all(root.join("lib")).unwrap();
+            fs::write(root.join("lib/libc.so"), body.repeat(3000)).unwrap();
+            fs::write(root.join("LICENCE"), b"the same in all").unwrap();
+            std::os::unix::fs::symlink("lib/libc.so", root.join("link")).unwrap();
+        }
+        yard
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.at("store")
+    }
+
+    fn image(&self, name: &str) -> Image {
+        Image::open(&self.at(name)).unwrap()
+    }
+
+    fn store(&self) -> Store {
+        let mut store = Store::create(&self.root()).unwrap();
+        store.init(&name("c"), &version("1"), 1, &self.at("old"), NOW).unwrap();
+        store
+    }
+
+    fn target(&self, of: &str, version_text: &str) -> Target {
+        Target::new(version(version_text), self.image(of).identity(), 2)
+    }
+
+    /// Stages and seals what lies at `of`, writing only what the base lacks.
+    fn stage<'s>(&self, store: &'s mut Store, component: &str, of: &str, as_version: &str) -> Result<Slot> {
+        let (component, target) = (name(component), self.image(of));
+        let source = store.image(&component, Slot::Base)?;
+        let fresh: Vec<&siding_image::Blob> =
+            target.blobs().iter().filter(|blob| source.blob(&blob.content.digest).is_none()).collect();
+        let mut staging: Staging<'s> = store.stage(&component, &self.target(of, as_version), false, NOW)?;
+        let contents: Vec<FileRef> = fresh.iter().map(|blob| blob.content).collect();
+        let io = |e| Error::io("stage", Path::new(of), e);
+        staging.begin(target.content(), &contents).map_err(io)?;
+        for (number, blob) in fresh.iter().enumerate() {
+            staging.write_at(number, 0, blob.bytes().unwrap()).map_err(io)?;
+        }
+        Ok(staging.seal(Some(&source))?.slot())
+    }
+
+    fn current(&self, component: &str) -> PathBuf {
+        fs::read_link(self.root().join("components").join(component).join("current")).unwrap()
+    }
+}
+
+fn active(store: &Snapshot, component: &str) -> Slot {
+    store.state().get(&name(component)).unwrap().active
+}
+
+fn told(store: &Snapshot) -> Vec<What> {
+    store.log().unwrap().entries.iter().map(|entry| entry.what).collect()
+}
+
+#[test]
+fn the_story_from_init_to_reinstall() {
+    let (yard, c) = (Yard::new(), name("c"));
+    let mut store = yard.store();
+    assert_eq!(yard.current("c"), Path::new("base/image"));
+    assert_eq!(yard.stage(&mut store, "c", "new", "1 (a)").unwrap(), Slot::A);
+    assert_eq!(yard.current("c"), Path::new("base/image"), "sealed is not switched");
+    store.switch(std::slice::from_ref(&c), trial(2), NOW).unwrap();
+    assert_eq!(yard.current("c"), Path::new("a/image"));
+    let body = fs::read_to_string(yard.root().join("components/c/current/lib/libc.so")).unwrap();
+    assert!(body.starts_with("two"));
+    drop(store);
+
+    let mut store = Store::open(&yard.root()).unwrap();
+    assert_eq!(store.boot(NOW).unwrap().len(), 1);
+    store.confirm(std::slice::from_ref(&c), NOW).unwrap();
+    assert_eq!(store.confirm(std::slice::from_ref(&c), NOW).unwrap(), vec![], "twice is once");
+    assert_eq!(store.state().get(&c).unwrap().floor, 2);
+    assert_eq!(store.boot(NOW).unwrap(), vec![], "no trial, no write");
+
+    store.rollback(std::slice::from_ref(&c), "libc says no", NOW).unwrap();
+    assert_eq!(active(&store, "c"), Slot::Base);
+    let refused = yard.stage(&mut store, "c", "new", "1 (a)").unwrap_err();
+    assert_eq!(refused.kind(), Kind::Denied);
+    assert!(refused.to_string().contains("libc says no"), "{refused}");
+    assert!(refused.to_string().contains("2026-03-01"), "{refused}");
+
+    yard.stage(&mut store, "c", "newer", "1 (b)").unwrap();
+    store.switch(std::slice::from_ref(&c), None, NOW).unwrap();
+    assert_eq!((active(&store, "c"), yard.current("c")), (Slot::B, "b/image".into()));
+    store.remove(std::slice::from_ref(&c), NOW).unwrap();
+    assert_eq!((active(&store, "c"), yard.current("c")), (Slot::Base, "base/image".into()));
+
+    let identity = yard.image("newer").identity();
+    let slot = store.sealed_with(&c, &identity).unwrap();
+    store.image(&c, slot).unwrap().check().unwrap();
+    store.switch_to(&[(c.clone(), slot)], None, NOW).unwrap();
+    assert_eq!(active(&store, "c"), Slot::B);
+    assert_eq!(store.holding(&c, &yard.image("old").identity()), Some(Slot::Base));
+
+    let freed = store.vacuum(NOW).unwrap();
+    assert!(freed.bytes > 0 && freed.entries.len() == 1, "{freed:?}");
+    assert!(!yard.root().join("components/c/a").exists());
+    use What::{Confirm, Init, Remove, Rollback, Seal, Stage, Switch, Try, Vacuum};
+    let story =
+        [Init, Stage, Seal, Switch, Try, Confirm, Rollback, Stage, Seal, Switch, Remove, Switch, Vacuum];
+    assert_eq!(told(&store), story);
+    let base = scan(&yard.root().join("components/c/base/image")).unwrap();
+    assert_eq!(&base, yard.image("old").tree().unwrap(), "the base is what it was");
+}
+
+#[test]
+fn a_trial_without_a_confirm_falls_back_and_says_why() {
+    let (yard, c) = (Yard::new(), name("c"));
+    let mut store = yard.store();
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    store.switch(std::slice::from_ref(&c), trial(1), NOW).unwrap();
+    let busy = store.stage(&c, &yard.target("newer", "1 (b)"), false, NOW).unwrap_err();
+    assert!(busy.to_string().contains("confirm it or roll it back first"), "{busy}");
+    assert_eq!(store.boot(NOW).unwrap()[0].what, What::Try);
+    drop(store);
+    let mut store = Store::open(&yard.root()).unwrap();
+    let entries = store.boot(NOW + 60).unwrap();
+    assert_eq!((entries[0].what, active(&store, "c")), (What::FallBack, Slot::Base));
+    let fallback = store.state().get(&c).unwrap().last_rollback.clone().unwrap();
+    assert_eq!(fallback.reason, "its one try was used up without a confirm");
+    assert_eq!((fallback.version, fallback.at), (version("1 (a)"), NOW + 60));
+    let retry = store.stage(&c, &yard.target("new", "1 (a)"), true, NOW).unwrap();
+    assert_eq!(retry.slot(), Slot::B);
+}
+
+#[test]
+fn an_abandoned_stage_is_never_switched_to_and_is_cleared() {
+    let (yard, c) = (Yard::new(), name("c"));
+    let mut store = yard.store();
+    let (target, image) = (yard.target("new", "1 (a)"), yard.image("new"));
+    let mut staging = store.stage(&c, &target, false, NOW).unwrap();
+    let contents: Vec<FileRef> = image.blobs().iter().map(|blob| blob.content).collect();
+    staging.begin(image.content(), &contents).unwrap();
+    staging.write_at(0, 0, b"the").unwrap();
+    drop(staging);
+    assert_eq!(*store.state().get(&c).unwrap().held(Slot::A), Held::Staging);
+    assert!(store.switch_to(&[(c.clone(), Slot::A)], None, NOW).is_err());
+    assert!(store.switch(std::slice::from_ref(&c), None, NOW).is_err());
+    assert!(yard.root().join("components/c/a/image").exists());
+    drop(store);
+    let mut store = Store::open(&yard.root()).unwrap();
+    assert_eq!(*store.state().get(&c).unwrap().held(Slot::A), Held::Empty);
+    assert!(!yard.root().join("components/c/a").exists());
+    assert_eq!(told(&store), [What::Init, What::Stage, What::Abandon]);
+    assert_eq!(yard.stage(&mut store, "c", "new", "1 (a)").unwrap(), Slot::A);
+}
+
+#[test]
+fn what_was_written_must_be_what_was_promised() {
+    let (yard, c) = (Yard::new(), name("c"));
+    let mut store = yard.store();
+    let mut staging = store.stage(&c, &yard.target("new", "1 (a)"), false, NOW).unwrap();
+    let error = staging.begin(yard.image("newer").content(), &[]).unwrap_err();
+    assert!(error.to_string().contains("staging was begun for"), "{error}");
+    drop(staging);
+    // The right promise and the wrong bytes.
+    let (image, source) = (yard.image("new"), yard.image("old"));
+    let fresh = image.blob(&image.tree().unwrap().contents()[1].1.digest).unwrap();
+    let mut staging = store.stage(&c, &yard.target("new", "1 (a)"), false, NOW).unwrap();
+    staging.begin(image.content(), &[fresh.content]).unwrap();
+    staging.write_at(0, 0, &vec![9; fresh.content.size as usize]).unwrap();
+    assert_eq!(staging.seal(Some(&source)).unwrap_err().kind(), Kind::Corrupt);
+    assert!(store.switch(&[c], None, NOW).is_err());
+}
+
+#[test]
+fn two_components_switch_in_one_record_write() {
+    let yard = Yard::new();
+    fs::write(yard.at("kernel"), vec![1; 100_000]).unwrap();
+    fs::write(yard.at("kernel (a)"), vec![2; 100_001]).unwrap();
+    let mut store = yard.store();
+    store.init(&name("kernel"), &version("6"), 1, &yard.at("kernel"), NOW).unwrap();
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    yard.stage(&mut store, "kernel", "kernel (a)", "6 (a)").unwrap();
+    let before = store.record.sequence();
+    let set = [name("c"), name("kernel")];
+    store.switch(&set, trial(3), NOW).unwrap();
+    assert_eq!(store.record.sequence(), before + 1);
+    assert_eq!((active(&store, "c"), active(&store, "kernel")), (Slot::A, Slot::A));
+    assert_eq!(store.image(&name("kernel"), Slot::A).unwrap().identity().kind, ImageKind::File);
+    store.rollback(&set, "both", NOW).unwrap();
+    assert_eq!((yard.current("c"), yard.current("kernel")), ("base/image".into(), "base/image".into()));
+    let kernel = fs::metadata(yard.root().join("components/kernel/base/image")).unwrap();
+    assert_eq!(kernel.mode() & 0o222, 0, "frozen");
+}
+
+#[test]
+fn one_writes_at_a_time_and_anyone_may_look() {
+    let yard = Yard::new();
+    assert_eq!(Store::view(&yard.root()).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(Store::open(&yard.root()).unwrap_err().kind(), Kind::NotFound);
+    let store = yard.store();
+    assert_eq!(Store::open(&yard.root()).unwrap_err().kind(), Kind::Busy);
+    assert_eq!(Store::create(&yard.root()).unwrap_err().kind(), Kind::Busy);
+    let view = Store::view(&yard.root()).unwrap();
+    assert_eq!(view.state(), store.state());
+    assert_eq!(told(&view), [What::Init]);
+    drop(store);
+    Store::open(&yard.root()).unwrap();
+}
+
+#[test]
+fn links_and_leftovers_are_made_to_agree_with_the_record() {
+    let yard = Yard::new();
+    drop(yard.store());
+    let c = yard.root().join("components/c");
+    fs::remove_file(c.join("current")).unwrap();
+    std::os::unix::fs::symlink("b/image", c.join("current")).unwrap();
+    std::os::unix::fs::symlink("left behind", c.join("current.new")).unwrap();
+    fs::create_dir_all(c.join("b/image/deep")).unwrap();
+    fs::create_dir_all(yard.root().join("components/half/base/image")).unwrap();
+    let mut store = Store::open(&yard.root()).unwrap();
+    assert_eq!(yard.current("c"), Path::new("base/image"));
+    assert!(!c.join("b").exists());
+    assert!(store.init(&name("c"), &version("2"), 1, &yard.at("new"), NOW).is_err());
+    store.vacuum(NOW).unwrap();
+    assert!(!yard.root().join("components/half").exists());
+    store.init(&name("half"), &version("2"), 1, &yard.at("new"), NOW).unwrap();
+}
+
+#[test]
+fn the_log_tells_what_a_killed_process_could_not() {
+    let yard = Yard::new();
+    let mut store = yard.store();
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    let log = yard.root().join("log");
+    let before = fs::read(&log).unwrap();
+    store.switch(&[name("c")], None, NOW).unwrap();
+    let after = fs::read(&log).unwrap();
+    drop(store);
+    for cut in [before.len(), before.len() + 1, after.len() - 1] {
+        fs::write(&log, &after[..cut]).unwrap();
+        Store::open(&yard.root()).unwrap();
+        assert_eq!(fs::read(&log).unwrap(), after);
+    }
+}
+
+#[test]
+fn a_store_that_lost_its_record_is_damaged_and_not_made_anew() {
+    let yard = Yard::new();
+    drop(yard.store());
+    fs::remove_file(yard.root().join("record")).unwrap();
+    assert_eq!(Store::create(&yard.root()).unwrap_err().kind(), Kind::Corrupt);
+    assert_eq!(Store::open(&yard.root()).unwrap_err().kind(), Kind::Corrupt);
+    assert!(yard.root().join("components/c/base/image/LICENCE").exists());
+}
+
+#[test]
+fn a_description_that_is_not_the_sealed_one_is_refused() {
+    let yard = Yard::new();
+    let store = yard.store();
+    let path = yard.root().join("components/c/base/tree");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, yard.image("new").tree().unwrap().encode()).unwrap();
+    assert_eq!(store.image(&name("c"), Slot::Base).unwrap_err().kind(), Kind::Corrupt);
+    assert_eq!(store.image(&name("c"), Slot::A).unwrap_err().kind(), Kind::Refused);
+    assert_eq!(store.image(&name("d"), Slot::A).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_state_that_would_crowd_the_record_is_refused_before_anything_is_written() {
+    let (yard, c) = (Yard::new(), name("c"));
+    let mut store = yard.store();
+    let mut target = yard.target("new", "1 (a)");
+    target.advisories = vec!["x".repeat(1000); 200];
+    let sequence = store.record.sequence();
+    assert!(matches!(store.stage(&c, &target, false, NOW), Err(Error::RecordFull { .. })));
+    assert_eq!(store.record.sequence(), sequence);
+    assert_eq!(*store.state().get(&c).unwrap().held(Slot::A), Held::Empty);
+}
+
+// ---- a disk that fails
+
+/// The real disk, until operation number `at` fails, and all after it.
+#[derive(Debug)]
+struct Failing {
+    done: Arc<AtomicU64>,
+    at: u64,
+    kind: io::ErrorKind,
+    /// Whether only that one fails.
+    once: bool,
+}
+
+#[derive(Debug)]
+struct FailingFile {
+    file: Box<dyn DiskFile>,
+    disk: Failing,
+}
+
+impl Failing {
+    fn point(&self) -> io::Result<()> {
+        let number = self.done.fetch_add(1, Ordering::Relaxed);
+        let fails = if self.once { number == self.at } else { number >= self.at };
+        if fails { Err(self.kind.into()) } else { Ok(()) }
+    }
+
+    fn share(&self) -> Self {
+        Self { done: self.done.clone(), ..*self }
+    }
+}
+
+impl Disk for Failing {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        self.point()?;
+        Ok(Box::new(FailingFile { file: Real.open(path, access)?, disk: self.share() }))
+    }
+    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.point().and_then(|()| Real.make_directory(path, mode))
+    }
+    fn make_symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        self.point().and_then(|()| Real.make_symlink(target, path))
+    }
+    fn make_hard_link(&self, existing: &Path, path: &Path) -> io::Result<()> {
+        self.point().and_then(|()| Real.make_hard_link(existing, path))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.point().and_then(|()| Real.rename(from, to))
+    }
+    fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        self.point().and_then(|()| Real.remove_tree(path))
+    }
+    fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()> {
+        self.point().and_then(|()| Real.set(path, attribute))
+    }
+}
+
+impl DiskFile for FailingFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.point().and_then(|()| self.file.read_at(offset, out))
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.disk.point() {
+            // A write that fails may have done a part.
+            self.file.write_at(offset, &bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.file.write_at(offset, bytes)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.point().and_then(|()| self.file.set_len(len))
+    }
+    fn copy_from(&self, source: &Path, len: u64) -> io::Result<()> {
+        self.disk.point().and_then(|()| self.file.copy_from(source, len))
+    }
+    fn flush(&self) -> io::Result<()> {
+        self.disk.point().and_then(|()| self.file.flush())
+    }
+    fn flush_filesystem(&self) -> io::Result<()> {
+        self.disk.point().and_then(|()| self.file.flush_filesystem())
+    }
+    fn forget_cache(&self) -> io::Result<()> {
+        self.file.forget_cache()
+    }
+    fn is_device(&self) -> bool {
+        self.file.is_device()
+    }
+}
+
+/// The whole story; stops at the first error.
+fn story(yard: &Yard, store: &mut Store) -> Result<()> {
+    let set = [name("c")];
+    store.init(&set[0], &version("1"), 1, &yard.at("old"), NOW)?;
+    yard.stage(store, "c", "new", "1 (a)")?;
+    store.switch(&set, trial(1), NOW)?;
+    store.boot(NOW)?;
+    store.boot(NOW)?;
+    yard.stage(store, "c", "newer", "1 (b)")?;
+    store.switch(&set, trial(1), NOW)?;
+    store.confirm(&set, NOW)?;
+    store.remove(&set, NOW)?;
+    store.vacuum(NOW).map(drop)
+}
+
+/// What must be true of a store, whatever happened to it: it opens, what is active is whole, `current` names it.
+fn check_store(yard: &Yard, context: &str) {
+    let mut store = match Store::open(&yard.root()) {
+        // Nothing was promised before `create` returned.
+        Err(Error::NoStore { .. }) => Store::create(&yard.root()).unwrap(),
+        other => other.unwrap_or_else(|error| panic!("{context}: {error}")),
+    };
+    for (component, held) in store.state().components() {
+        for slot in Slot::ALL.into_iter().filter(|slot| held.image(*slot).is_some()) {
+            let image = store.image(component, slot).unwrap();
+            let got = Image::open(image.root()).unwrap();
+            assert_eq!(got.identity(), image.identity(), "{context}: {slot} is whole");
+        }
+        assert_eq!(yard.current("c"), Path::new(held.active.name()).join("image"), "{context}");
+    }
+    let history = store.log().unwrap();
+    assert_eq!(history.damaged, Vec::<usize>::new(), "{context}");
+    // And life goes on.
+    if store.state().get(&name("c")).is_none() {
+        store.init(&name("c"), &version("1"), 1, &yard.at("old"), NOW).unwrap();
+    }
+    if store.state().get(&name("c")).unwrap().trial.is_some() {
+        store.rollback(&[name("c")], "after", NOW).unwrap();
+    }
+    fs::write(yard.at("last"), context).unwrap();
+    let identity = Identity {
+        kind: ImageKind::File,
+        size: context.len() as u64,
+        digest: verity::digest(context.as_bytes()),
+    };
+    let content = Content::File(FileRef { size: identity.size, digest: identity.digest });
+    let target = Target::new(version("9"), identity, 9);
+    let mut staging = store.stage(&name("c"), &target, false, NOW).unwrap();
+    staging.begin(&content, &[FileRef { size: identity.size, digest: identity.digest }]).unwrap();
+    staging.write_at(0, 0, context.as_bytes()).unwrap();
+    staging.seal(None).unwrap().switch(None, NOW).unwrap();
+}
+
+fn run_failing(at: u64, kind: io::ErrorKind, once: bool) -> bool {
+    let yard = Yard::new();
+    let disk = Failing { done: Arc::default(), at, kind, once };
+    let done = disk.done.clone();
+    if let Ok(mut store) = Store::create_on(Arc::new(disk), &yard.root()) {
+        let result = story(&yard, &mut store);
+        if let (Some(first), Err(_)) = (store.poison.clone(), &result) {
+            let again = store.remove(&[name("c")], NOW).unwrap_err().to_string();
+            assert!(again.contains("open it again") && again.contains(&first), "{again}");
+        }
+    }
+    check_store(&yard, &format!("operation {at} fails with {kind}"));
+    done.load(Ordering::Relaxed) <= at
+}
+
+#[test]
+fn a_disk_that_fails_at_any_operation_leaves_a_store_that_works() {
+    let end = (0..2000).find(|&at| run_failing(at, io::ErrorKind::Other, false));
+    assert!(end.is_some_and(|end| end > 100), "{end:?}");
+}
+
+#[test]
+fn a_disk_that_is_full_once_at_any_operation_leaves_a_store_that_works() {
+    let end = (0..2000).find(|&at| run_failing(at, io::ErrorKind::StorageFull, true));
+    assert!(end.is_some_and(|end| end > 100), "{end:?}");
+}
