@@ -96,6 +96,13 @@ pub struct Frame {
     pub stored: u64,
 }
 
+impl Frame {
+    /// How long its streams are together, in bytes.
+    pub fn decoded(&self) -> u64 {
+        self.streams.iter().map(|(_, len)| *len).fold(0, u64::saturating_add)
+    }
+}
+
 /// A chunk whose stored bytes are the signed ones; not looked into yet.
 #[derive(Debug)]
 pub struct Stored {
@@ -117,8 +124,10 @@ impl Streams {
         self.bytes.get(stream as usize).map_or(&[], Vec::as_slice)
     }
 
-    fn slot(&mut self, stream: Stream) -> Option<&mut Vec<u8>> {
-        self.bytes.get_mut(stream as usize)
+    fn put(&mut self, stream: Stream, bytes: Vec<u8>) {
+        if let Some(place) = self.bytes.get_mut(stream as usize) {
+            *place = bytes;
+        }
     }
 }
 
@@ -152,17 +161,35 @@ impl Stored {
     ///
     /// Allocates no more than the decoded length the manifest states, which met [`Limits::decoded`] before.
     pub fn decode(&self, prefix: &[u8]) -> Result<Streams, Error> {
+        self.decode_with(|frame, bytes| self.decode_frame(frame.coder, bytes, frame.decoded(), prefix))
+    }
+
+    /// Decodes what can be decoded without the target: a frame that leans on it comes out as zeros.
+    ///
+    /// For showing what a patch does, never for carrying it out.
+    pub fn decode_shape(&self) -> Result<Streams, Error> {
+        self.decode_with(|frame, bytes| match frame.coder {
+            Coder::ZstdAfter(_) => Ok(vec![0; usize::try_from(frame.decoded()).unwrap_or(0)]),
+            coder => self.decode_frame(coder, bytes, frame.decoded(), &[]),
+        })
+    }
+
+    fn decode_with(
+        &self,
+        decode: impl Fn(&Frame, &[u8]) -> Result<Vec<u8>, Error>,
+    ) -> Result<Streams, Error> {
         let mut streams = Streams::default();
         for (frame, bytes) in self.split()? {
-            let len =
-                frame.streams.iter().map(|(_, len)| len).fold(0, |sum: u64, len| sum.saturating_add(*len));
-            let decoded = self.decode_frame(frame.coder, bytes, len, prefix)?;
+            let decoded = decode(&frame, bytes)?;
+            if let [(stream, _)] = frame.streams.as_slice() {
+                streams.put(*stream, decoded);
+                continue;
+            }
             let mut rest = Cursor::new(&decoded);
             for (stream, len) in frame.streams {
-                let slot = streams.slot(stream).ok_or_else(|| self.malformed("it has an unknown stream"))?;
                 let bytes =
                     rest.take(len).map_err(|Bad| self.malformed("a frame is shorter than its streams"))?;
-                slot.extend_from_slice(bytes);
+                streams.put(stream, bytes.to_vec());
             }
         }
         Ok(streams)
