@@ -243,7 +243,7 @@ fn decode_held(input: &mut In<'_>) -> Result<Held, Bad> {
 
 fn decode_trial(input: &mut In<'_>) -> Result<Trial, Bad> {
     fields(input, 4)?;
-    let terms = TrialTerms { tries: input.u32()?, deadline: maybe(input, |input| input.u64())? };
+    let terms = TrialTerms { tries: input.u32()?, deadline: maybe(input, In::u64)? };
     Ok(Trial { terms, tries_left: input.u32()?, started: input.u64()? })
 }
 

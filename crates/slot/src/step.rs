@@ -358,7 +358,7 @@ fn admit(component: &Component, held: &ComponentState, image: &SealedImage) -> R
         return Err(Refusal::IsBase { component, version });
     }
     if let Some(denied) = held.denial(&image.identity.digest) {
-        return Err(Refusal::Denied { component, denied: denied.clone() });
+        return Err(Refusal::Denied { component, denied: Box::new(denied.clone()) });
     }
     if image.epoch < held.floor {
         return Err(Refusal::BelowFloor { component, version, epoch: image.epoch, floor: held.floor });

@@ -5,12 +5,12 @@ use siding_image::Component;
 fn every_refusal() -> Vec<Refusal> {
     let component: Component = "openssl".parse().unwrap();
     let version = "3.0.20 (a) [0123456789ab]".to_owned();
-    let denied = Denied {
+    let denied = Box::new(Denied {
         digest: Digest::of(b""),
         version: "3.0.20 (a)".parse().unwrap(),
         reason: "health check 10-https: connection refused".into(),
         at: 1_772_355_900,
-    };
+    });
     vec![
         Refusal::Unknown { component: component.clone() },
         Refusal::Exists { component: component.clone() },

@@ -30,7 +30,7 @@ pub enum Refusal {
         /// Of which component.
         component: Component,
         /// What was recorded then.
-        denied: Denied,
+        denied: Box<Denied>,
     },
     /// The slot holds no sealed image.
     NotSealed {

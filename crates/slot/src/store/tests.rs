@@ -26,12 +26,14 @@ fn trial(tries: u32) -> Option<TrialTerms> {
 
 /// A directory with an old tree and its successors, and where the store goes.
 struct Yard {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Yard {
     fn new() -> Self {
-        let yard = Self { dir: tempfile::tempdir().unwrap() };
+        let temporary = tempfile::tempdir().unwrap();
+        let yard = Self { dir: temporary.path().to_owned(), _temporary: Some(temporary) };
         for (version, body) in [("old", "one"), ("new", "two"), ("newer", "three")] {
             let root = yard.at(version);
             fs::create_dir_all(root.join("lib")).unwrap();
@@ -43,7 +45,7 @@ impl Yard {
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     fn root(&self) -> PathBuf {
@@ -477,5 +479,35 @@ fn a_disk_that_fails_at_any_operation_leaves_a_store_that_works() {
 #[test]
 fn a_disk_that_is_full_once_at_any_operation_leaves_a_store_that_works() {
     let end = (0..2000).find(|&at| run_failing(at, io::ErrorKind::StorageFull, true));
+    assert!(end.is_some_and(|end| end > 100), "{end:?}");
+}
+
+// ---- a process that is killed
+
+/// Run by the test below in a process of its own; does nothing otherwise.
+#[cfg(feature = "kill-points")]
+#[test]
+fn killed_process() {
+    if let Some(dir) = std::env::var_os("SIDING_TEST_YARD") {
+        let yard = Yard { dir: dir.into(), _temporary: None };
+        story(&yard, &mut Store::create(&yard.root()).unwrap()).unwrap();
+    }
+}
+
+#[cfg(feature = "kill-points")]
+#[test]
+fn a_process_killed_before_any_operation_leaves_a_store_that_works() {
+    let ends_well = |at: &u64| {
+        let yard = Yard::new();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "store::tests::killed_process"]);
+        child.env("SIDING_TEST_YARD", &yard.dir).env("SIDING_KILL_AT", at.to_string());
+        let output = child.output().unwrap();
+        check_store(&yard, &format!("killed before operation {at}"));
+        let killed = std::os::unix::process::ExitStatusExt::signal(&output.status) == Some(9);
+        assert!(killed || output.status.success(), "{output:?}");
+        output.status.success()
+    };
+    let end = (1..2000).find(ends_well);
     assert!(end.is_some_and(|end| end > 100), "{end:?}");
 }
