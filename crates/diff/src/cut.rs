@@ -2,7 +2,7 @@
 
 use crate::text::Text;
 use crate::{Cover, Error, Level};
-use siding_patch::{Encoded, Instruction, encode_delta};
+use siding_patch::{Encoded, Instruction, Layout, encode_delta};
 
 /// A chunk's streams together have about so many bytes: small enough for a device's memory and for several
 /// threads to have work, large enough to pack well.
@@ -13,8 +13,8 @@ const TARGET: usize = 64 << 20;
 const STEP: usize = 64 << 10;
 /// How much of the target before a chunk its literals may refer to.
 const HISTORY: usize = 8 << 20;
-/// What an instruction costs at most in its three streams of numbers; typically half.
-const INSTRUCTION: usize = 12;
+/// What an instruction typically costs in its three streams of numbers.
+const INSTRUCTION: usize = 6;
 
 /// A stretch of the target that one chunk makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,25 +26,29 @@ pub(crate) struct Stretch {
 }
 
 /// Cuts the target into stretches by what their chunks will hold once decoded.
-pub(crate) fn cut(covers: &[Cover], text: &Text<'_>, fresh: &[u8]) -> Vec<Stretch> {
+///
+/// A stretch ends at a multiple of [`STEP`] in its file, or at the file's end: chunks may not end inside a
+/// digest block (`docs/format.md` section 5).
+pub(crate) fn cut(covers: &[Cover], text: &Text<'_>, fresh: &[u8], layout: &Layout) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     let (mut start, mut first, mut weight) = (0, 0, 0);
     let mut at = 0;
     let mut next = 0;
     while at < fresh.len() {
+        let step = step_end(layout, at);
         let cover = covers.get(next);
         let in_cover = cover.filter(|cover| cover.new <= at);
         let limit = in_cover.map_or(cover.map_or(fresh.len(), |c| c.new), |c| c.new + c.len);
-        let end = limit.min(at + STEP);
+        let end = limit.min(step);
         weight += match in_cover {
             None => end - at,
-            Some(cover) => INSTRUCTION / 2 + weigh(source(cover, text, fresh, at, end), &fresh[at..end]),
+            Some(cover) => INSTRUCTION + weigh(source(cover, text, fresh, at, end), &fresh[at..end]),
         };
         at = end;
         if in_cover.is_some() && end == limit {
             next += 1;
         }
-        if weight >= DECODED || at - start >= TARGET {
+        if at == step && (weight >= DECODED || at - start >= TARGET) {
             stretches.push(Stretch { start, end: at, first });
             (start, first, weight) = (at, next, 0);
         }
@@ -53,6 +57,13 @@ pub(crate) fn cut(covers: &[Cover], text: &Text<'_>, fresh: &[u8]) -> Vec<Stretc
         stretches.push(Stretch { start, end: at, first });
     }
     stretches
+}
+
+/// The next place after `at` where a chunk may end.
+fn step_end(layout: &Layout, at: usize) -> usize {
+    let (_, file) = layout.around(at as u64).expect("the layout is as long as the fresh bytes");
+    let (start, end) = (file.start as usize, file.end as usize);
+    (start + (at - start + 1).next_multiple_of(STEP)).min(end)
 }
 
 /// What differences cost once decoded: a byte each, and two numbers a run.

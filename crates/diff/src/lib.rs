@@ -84,7 +84,7 @@ pub fn make(old: &Image, new: &Image, level: Level, progress: Progress<'_>) -> R
     let text = text::Text::of(old, new)?;
     let fresh = text::fresh(new, &layout)?;
     let covers = cover::find(&text, &fresh, level, progress)?;
-    let stretches = cut::cut(&covers, &text, &fresh);
+    let stretches = cut::cut(&covers, &text, &fresh, &layout);
     let total = fresh.len() as u64;
     let done = std::sync::atomic::AtomicU64::new(0);
     let packed = stretches.par_iter().map(|stretch| {

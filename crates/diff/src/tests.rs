@@ -140,6 +140,17 @@ fn long_runs_of_zeros_cost_nothing() {
 }
 
 #[test]
+fn chunks_of_dense_changes_end_at_block_borders() {
+    // Found with real programs: 4 MiB of differences end anywhere, digests do not.
+    let old = noise(1, 9 << 20);
+    let mut new = [&noise(2, 333), &old[..]].concat();
+    new.iter_mut().step_by(9).for_each(|byte| *byte = byte.wrapping_add(1));
+    let (_dir, old, image) = images(&old, &new);
+    let patch = patch(&old, &image, Level::Fast);
+    assert!(apply(&patch, &old) == [new]);
+}
+
+#[test]
 fn repeats_across_chunks_lean_on_the_target_so_far() {
     let text: Vec<u8> = noise(5, 3 << 20);
     let new = [text.as_slice(), &text, &text].concat();

@@ -5,14 +5,14 @@
 //! walk every reachable state with every event and check what must always be true.
 
 use crate::log::{LogEntry, What};
-use crate::state::{
-    ComponentState, Denied, Fallback, Held, SealedImage, Slot, State, Trial, TrialTerms, date,
-};
+use crate::state::{ComponentState, Fallback, Held, SealedImage, Slot, State, Trial, TrialTerms, date};
 use siding_image::{Component, Digest, Identity};
 use std::collections::BTreeSet;
 
+mod choose;
 mod event;
 mod refusal;
+use choose::admit;
 pub use event::{Effect, Event};
 pub use refusal::Refusal;
 
@@ -73,56 +73,6 @@ pub fn next_boot(component: &ComponentState, now: u64) -> NextBoot {
         (Some(left), None) => return NextBoot::SpendsTry { left },
     };
     NextBoot::FallsBack { to: component.way_back(), reason }
-}
-
-impl ComponentState {
-    /// The slot that is staged into next.
-    ///
-    /// With `a` active it is `b`, and the other way round. With the base active it is an empty one, else one
-    /// that holds nothing useful, else the one with the lower version, else `a`. Never the only slot that
-    /// holds `source`.
-    pub fn staging_slot(&self, source: Option<&Identity>) -> Option<Slot> {
-        let holds_source = |slot: Slot| self.image(slot).is_some_and(|image| source == Some(&image.identity));
-        let spare = |slot: &Slot| {
-            let elsewhere = Slot::ALL.into_iter().any(|other| other != *slot && holds_source(other));
-            *slot != self.active && (!holds_source(*slot) || elsewhere)
-        };
-        let worth = |slot: &Slot| match self.held(*slot) {
-            Held::Empty => (0, None),
-            Held::Staging => (1, None),
-            Held::Sealed(image) if self.denial(&image.identity.digest).is_some() => (2, None),
-            Held::Sealed(image) => (3, Some(image.version.clone())),
-        };
-        Slot::PATCHED.into_iter().filter(spare).min_by_key(worth)
-    }
-
-    /// Whether a slot can be emptied without losing a way forward or back.
-    fn is_spare(&self, slot: Slot) -> bool {
-        match self.held(slot) {
-            _ if slot == self.active || slot == Slot::Base => false,
-            Held::Empty => false,
-            Held::Staging => true,
-            Held::Sealed(image) => {
-                let denied = self.denial(&image.identity.digest).is_some();
-                let superseded = self.active_image().is_some_and(|active| image.version < active.version);
-                denied || superseded && self.previous != Some(slot)
-            }
-        }
-    }
-
-    fn empty(&mut self, slot: Slot, held: Held) {
-        *self.held_mut(slot) = held;
-        // What is staged there next is not the way back.
-        self.previous = self.previous.filter(|previous| *previous != slot);
-    }
-
-    fn deny(&mut self, image: &SealedImage, reason: &str, at: u64) {
-        let digest = image.identity.digest;
-        self.denied.retain(|denied| denied.digest != digest);
-        self.denied.push(Denied { digest, version: image.version.clone(), reason: reason.to_owned(), at });
-        let too_many = self.denied.len().saturating_sub(Denied::MOST);
-        self.denied.drain(..too_many);
-    }
 }
 
 /// A state being changed.
@@ -340,30 +290,6 @@ impl Step {
         entry.at = self.now;
         self.effects.push(Effect::Log(entry));
     }
-}
-
-/// Whether an image may be staged or switched to at all.
-fn admit(component: &Component, held: &ComponentState, image: &SealedImage) -> Result<(), Refusal> {
-    let component = component.clone();
-    let is = |slot| held.image(slot).is_some_and(|other| other.identity == image.identity);
-    let version = image.name();
-    if held.trial.is_some() {
-        let version = held.active_image().map_or_else(String::new, SealedImage::name);
-        return Err(Refusal::OnTrial { component, version });
-    }
-    if is(held.active) {
-        return Err(Refusal::AlreadyActive { component, version });
-    }
-    if is(Slot::Base) {
-        return Err(Refusal::IsBase { component, version });
-    }
-    if let Some(denied) = held.denial(&image.identity.digest) {
-        return Err(Refusal::Denied { component, denied: Box::new(denied.clone()) });
-    }
-    if image.epoch < held.floor {
-        return Err(Refusal::BelowFloor { component, version, epoch: image.epoch, floor: held.floor });
-    }
-    Ok(())
 }
 
 fn once_each<'a>(mut set: impl Iterator<Item = &'a Component>) -> Result<(), Refusal> {

@@ -11,16 +11,17 @@ use crate::layout::Layout;
 use crate::log::{Log, LogEntry};
 use crate::record::{self, Record};
 use crate::snapshot::Snapshot;
-use crate::staging::{Staging, Target, freeze};
-use crate::state::{Held, SealedImage, Slot, State, TrialTerms};
+use crate::staging::{Staging, Target};
+use crate::state::{Slot, TrialTerms};
 use crate::step::{Effect, Event, Refusal, step};
-use crate::{Error, Kind, Result, codec};
-use siding_image::{Component, Digest, Image, Sink, Version};
+use crate::{Error, Result};
+use siding_image::{Component, Digest, Image, Version};
 use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+mod commit;
 mod open;
 mod project;
 
@@ -207,142 +208,6 @@ impl Store {
         let entries = self.commit(&[Event::Vacuum], now)?;
         let leftovers = self.remove_leftovers()?;
         Ok(Freed { bytes: bytes.saturating_add(leftovers), entries })
-    }
-
-    // ---- how
-
-    /// Decides all of `events` in order, and makes them true in one record write. Returns what happened; if
-    /// that is nothing, nothing was written.
-    ///
-    /// Once this returned Ok the new state survives a power cut. A cut before that leaves it or the old one.
-    pub(crate) fn commit(&mut self, events: &[Event], now: u64) -> Result<Vec<LogEntry>> {
-        self.alive()?;
-        let (state, effects) = decide(&self.state, events, now)?;
-        let entries: Vec<LogEntry> = effects.iter().filter_map(Effect::entry).cloned().collect();
-        if effects.is_empty() {
-            return Ok(entries);
-        }
-        let payload = codec::encode(&state, &entries);
-        record::fits(payload.len())?;
-        let done = self.carry_out(state, &payload, &effects, &entries);
-        if let Err(error) = &done {
-            self.poison = Some(error.to_string());
-        }
-        done.map(|()| entries)
-    }
-
-    fn carry_out(
-        &mut self,
-        state: State,
-        payload: &[u8],
-        effects: &[Effect],
-        entries: &[LogEntry],
-    ) -> Result<()> {
-        self.record.write(payload)?;
-        self.snapshot.state = state;
-        effects.iter().try_for_each(|effect| self.project(effect))?;
-        self.tell(entries)
-    }
-
-    fn project(&self, effect: &Effect) -> Result<()> {
-        let (disk, layout) = (self.disk.as_ref(), &self.layout);
-        match effect {
-            Effect::SetCurrent(component, slot) => project::set_current(disk, layout, component, *slot),
-            Effect::DiscardSlot(component, slot) => project::discard(disk, layout, component, *slot),
-            Effect::Log(_) => Ok(()),
-        }
-    }
-
-    /// Adds to the log. A full disk does not undo a fall back: what finds no room is told with the next entry,
-    /// and the record carries its own until then.
-    fn tell(&mut self, entries: &[LogEntry]) -> Result<()> {
-        self.untold.push((self.record.sequence(), entries.to_vec()));
-        while let Some((sequence, entries)) = self.untold.first() {
-            match self.log.append(*sequence, entries) {
-                Err(error) if error.kind() == Kind::NoSpace => return Ok(()),
-                other => other?,
-            }
-            self.untold.remove(0);
-        }
-        Ok(())
-    }
-
-    fn begin_stage(
-        &mut self,
-        component: &Component,
-        image: &SealedImage,
-        events: &[Event],
-        now: u64,
-    ) -> Result<Vec<LogEntry>> {
-        self.alive()?;
-        let (state, _) = decide(&self.state, events, now)?;
-        let staging = Slot::PATCHED.into_iter().find(|slot| {
-            state.get(component).is_some_and(|component| *component.held(*slot) == Held::Staging)
-        });
-        let seal =
-            staging.map(|slot| Event::Seal { component: component.clone(), slot, image: image.clone() });
-        let all: Vec<Event> = events.iter().cloned().chain(seal).collect();
-        self.room_for(&all, now)?;
-        self.commit(events, now)
-    }
-
-    /// Whether the record has room for what these events lead to, and a quarter to spare: that is for trials,
-    /// denials and reasons, so that no fall back ever finds the record full.
-    fn room_for(&self, events: &[Event], now: u64) -> Result<()> {
-        const LIMIT: usize = record::CAPACITY / 4 * 3;
-        let (state, _) = decide(&self.state, events, now)?;
-        let needed = codec::encode(&state, &[]).len();
-        if needed > LIMIT { Err(Error::RecordFull { needed, limit: LIMIT }) } else { Ok(()) }
-    }
-
-    fn write_base(&self, component: &Component, source: &Image) -> Result<()> {
-        let (disk, dir) = (self.disk.as_ref(), self.layout.component(component));
-        let slot = self.layout.slot(component, Slot::Base);
-        // What is here without being in the record is what an interrupted `init` left.
-        disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))?;
-        disk.make_directory(&dir, 0o755).map_err(|e| Error::io("make the directory", &dir, e))?;
-        disk.make_directory(&slot, 0o700).map_err(|e| Error::io("make the directory", &slot, e))?;
-        let path = self.layout.image(component, Slot::Base);
-        let mut builder = Builder::on(self.disk.clone(), &path)?;
-        builder.begin(source.content(), &[]).map_err(|e| Error::io("write", &path, e))?;
-        builder.finish(Some(source))?;
-        freeze(disk, &self.layout, component, Slot::Base, Some(source.content()))?;
-        let all = self.layout.components();
-        disk.flush_directory(&all).map_err(|e| Error::io("flush", &all, e))
-    }
-
-    fn ready_slot(&self, component: &Component) -> Result<Slot> {
-        let held = self.state.require(component)?;
-        // One that is not fit is named all the same, so that the refusal says what is wrong with it.
-        let unfit =
-            || Slot::PATCHED.into_iter().find(|&slot| slot != held.active && held.image(slot).is_some());
-        let nothing = || Refusal::NothingReady { component: component.clone() };
-        Ok(held.ready().or_else(unfit).ok_or_else(nothing)?)
-    }
-
-    fn alive(&self) -> Result<()> {
-        match &self.poison {
-            Some(first) => Err(Error::Poisoned { first: first.clone() }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Several events, one after the other.
-fn decide(state: &State, events: &[Event], now: u64) -> Result<(State, Vec<Effect>), Refusal> {
-    events.iter().try_fold((state.clone(), Vec::new()), |(state, mut effects), event| {
-        let (state, more) = step(&state, event, now)?;
-        effects.extend(more);
-        Ok((state, effects))
-    })
-}
-
-impl Effect {
-    fn entry(&self) -> Option<&LogEntry> {
-        match self {
-            Self::Log(entry) => Some(entry),
-            Self::SetCurrent(..) | Self::DiscardSlot(..) => None,
-        }
     }
 }
 

@@ -226,6 +226,56 @@ fn what_is_there_is_never_touched_or_followed() {
     assert_eq!(fs::read(&file).unwrap(), b"mine");
 }
 
+/// A loop device over a file, where the machine lets tests have one.
+struct Loop(String);
+
+impl Loop {
+    fn over(file: &Path) -> Option<Self> {
+        let output =
+            std::process::Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
+        output.status.success().then(|| Self(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_block_device_is_written_in_place_with_its_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let backing = dir.path().join("backing");
+    fs::write(&backing, vec![0xff; 1 << 20]).unwrap();
+    let Some(device) = Loop::over(&backing) else {
+        println!("skipped: no loop device to be had");
+        return;
+    };
+    let out = Path::new(&device.0);
+    let mut bytes = vec![7; 300_000];
+    bytes[8192..200_000].fill(0);
+    let content = FileRef { size: 300_000, digest: verity::digest(&bytes) };
+    let mut builder = Builder::create(out).unwrap();
+    builder.begin(&Content::File(content), &[content]).unwrap();
+    builder.write_at(0, 0, &bytes).unwrap();
+    builder.finish(None).unwrap();
+    assert!(fs::read(out).unwrap()[..300_000] == bytes);
+
+    let old = dir.path().join("old");
+    bytes[5] = 5;
+    fs::write(&old, &bytes).unwrap();
+    let image = Image::open(&old).unwrap();
+    let mut builder = Builder::create(out).unwrap();
+    builder.begin(image.content(), &[]).unwrap();
+    builder.finish(Some(&image)).unwrap();
+    assert!(fs::read(out).unwrap()[..300_000] == bytes);
+
+    let big = FileRef { size: 2 << 20, ..content };
+    let error = Builder::create(out).unwrap().begin(&Content::File(big), &[big]).unwrap_err();
+    assert!(error.to_string().contains("use a larger one"), "{error}");
+}
+
 #[test]
 fn misuse_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec;
+use crate::state::Denied;
 use siding_image::{Kind, Version};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::disk::{Access, Attribute, DiskFile};
 use crate::log::What;
-use siding_image::{Content, FileRef, Identity, Kind as ImageKind, scan, verity};
+use crate::{Held, Kind};
+use siding_image::{Content, FileRef, Identity, Kind as ImageKind, Sink, scan, verity};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -1,0 +1,134 @@
+//! Why a patch was not installed.
+
+use siding_image::{Component, Identity, Version};
+use siding_slot::date;
+use std::fmt;
+
+/// A patch was not installed. The running slot is untouched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The patch cannot be read or is not trusted.
+    Patch(siding_patch::Error),
+    /// The patch could not be carried out; the inactive slot is marked unusable.
+    Apply(siding_apply::Error),
+    /// The store refused or failed.
+    Slot(siding_slot::Error),
+    /// The source slot no longer holds what its seal says.
+    Source(siding_image::Error),
+    /// The store has no such component.
+    NoComponent {
+        /// The component the patch is for.
+        component: Component,
+    },
+    /// No slot holds the image the patch starts from.
+    NoSource {
+        /// The component.
+        component: Component,
+        /// The version the patch starts from.
+        version: Version,
+        /// The image the patch starts from.
+        identity: Identity,
+        /// What the slots hold, for the message.
+        held: String,
+    },
+    /// The patch is for other products.
+    WrongProduct {
+        /// The products it is for.
+        expected: Vec<String>,
+        /// What this device is, if it says.
+        got: Option<String>,
+    },
+    /// The patch is past its date.
+    Expired {
+        /// When it expired, in seconds since 1970.
+        at: u64,
+        /// The device's clock.
+        now: u64,
+    },
+    /// The patch would lower the security epoch.
+    OldEpoch {
+        /// The patch's epoch.
+        got: u64,
+        /// The lowest epoch this device accepts.
+        floor: u64,
+    },
+    /// The patch asks for a later siding.
+    TooOldSiding {
+        /// What it asks for.
+        needed: [u64; 3],
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Patch(error) => error.fmt(f),
+            Self::Apply(error) => error.fmt(f),
+            Self::Slot(error) => error.fmt(f),
+            Self::Source(error) => write!(
+                f,
+                "the slot the patch starts from is damaged: {error}; the patch was not used; restore that slot or switch to another"
+            ),
+            Self::NoComponent { component } => write!(
+                f,
+                "this patch is for component {component}, which this store does not have; see `siding status`, or put its base in place with `siding init`"
+            ),
+            Self::NoSource { component, version, identity, held } => write!(
+                f,
+                "this patch starts from {component} {version} ({identity}), which no slot holds; the slots hold {held}; get the patch made for one of these"
+            ),
+            Self::WrongProduct { expected, got } => write!(
+                f,
+                "this patch is for {}, this device is {}; get the patch made for it",
+                expected.join(", "),
+                got.as_deref().unwrap_or("not told what it is (--product)")
+            ),
+            Self::Expired { at, now } => write!(
+                f,
+                "this patch expired on {}, and it is {} now; get a newer one, or set the clock",
+                date(*at),
+                date(*now)
+            ),
+            Self::OldEpoch { got, floor } => write!(
+                f,
+                "this patch has security epoch {got}, but this device has confirmed epoch {floor} and never goes below it; get a newer patch"
+            ),
+            Self::TooOldSiding { needed: [major, minor, patch] } => write!(
+                f,
+                "this patch needs siding {major}.{minor}.{patch}, this is {}; update siding first",
+                env!("CARGO_PKG_VERSION")
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Patch(error) => Some(error),
+            Self::Apply(error) => Some(error),
+            Self::Slot(error) => Some(error),
+            Self::Source(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<siding_patch::Error> for Error {
+    fn from(error: siding_patch::Error) -> Self {
+        Self::Patch(error)
+    }
+}
+
+impl From<siding_apply::Error> for Error {
+    fn from(error: siding_apply::Error) -> Self {
+        Self::Apply(error)
+    }
+}
+
+impl From<siding_slot::Error> for Error {
+    fn from(error: siding_slot::Error) -> Self {
+        Self::Slot(error)
+    }
+}

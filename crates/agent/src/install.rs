@@ -1,0 +1,143 @@
+//! The story itself.
+
+use crate::Error;
+use crate::permit::{held, permit};
+use siding_apply::{Clock, Progress};
+use siding_image::{Component, Version};
+use siding_patch::{Limits, Manifest, Trust};
+use siding_slot::{Slot, Store, Target, TrialTerms};
+use std::io::Read;
+
+/// What is asked for beside the patch itself.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The time, in seconds since 1970.
+    pub now: u64,
+    /// What this device is, to compare with the products a patch is for.
+    pub product: Option<String>,
+    /// Install an image although it was rolled back before.
+    pub retry_denied: bool,
+    /// Switch once sealed, on these terms; `None` leaves the image sealed and inactive.
+    pub switch: Option<Terms>,
+}
+
+/// On which terms to switch: with a trial, or for good (`None`).
+pub type Terms = Option<TrialTerms>;
+
+/// How an install ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The patch was carried out.
+    Applied,
+    /// An inactive slot held the image already; its bytes were checked and the patch's chunks not read.
+    WasThere,
+    /// The image is the active one already; nothing was done.
+    WasActive,
+}
+
+/// What was installed.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// Which component.
+    pub component: Component,
+    /// Its version.
+    pub version: Version,
+    /// In which slot.
+    pub slot: Slot,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether that slot was switched to.
+    pub switched: bool,
+    /// What must restart to use it.
+    pub restart: Vec<String>,
+    /// The bytes written and where the time went, if the patch was carried out.
+    pub work: Option<(u64, Clock)>,
+}
+
+/// Installs the patch that `reader` delivers.
+///
+/// Once it returned `Ok`, the target is sealed: its bytes are on the medium and were read back and compared;
+/// a power cut leaves it so. If a switch was asked for, that is on the medium too. On an error the running
+/// slot is what it was.
+pub fn install<R: Read>(
+    store: &mut Store,
+    reader: R,
+    trust: &Trust,
+    limits: &Limits,
+    request: &Request,
+    progress: &mut dyn Progress,
+) -> Result<Installed, Error> {
+    let patch = siding_patch::open(reader, trust, limits)?; // who says so?
+    let manifest = patch.manifest().clone();
+    let component = permit(&manifest, store.state(), request)?;
+    if let Some(slot) = component.holding(&manifest.target.identity) {
+        return already_there(store, &manifest, slot, request);
+    }
+    let no_source = || Error::NoSource {
+        component: manifest.component.clone(),
+        version: manifest.source.version.clone(),
+        identity: manifest.source.identity,
+        held: held(component),
+    };
+    let slot = component.holding(&manifest.source.identity).ok_or_else(no_source)?; // which slot holds its source?
+    let source = store.image(&manifest.component, slot)?;
+    source.check().map_err(Error::Source)?;
+    let target = target(&manifest);
+    // Durably forget the inactive slot first.
+    let mut staging = store.stage(&manifest.component, &target, request.retry_denied, request.now)?;
+    let report = siding_apply::run(patch, &source, &mut staging, progress)?; // rebuild, chunk by chunk
+    let sealed = staging.seal(Some(&source))?; // on the medium, bit for bit
+    let slot = sealed.slot();
+    if let Some(terms) = request.switch {
+        sealed.switch(terms, request.now)?; // then one record write
+    }
+    let work = Some((report.written, report.clock));
+    Ok(installed(manifest, slot, Outcome::Applied, request.switch.is_some(), work))
+}
+
+fn already_there(
+    store: &mut Store,
+    manifest: &Manifest,
+    slot: Slot,
+    request: &Request,
+) -> Result<Installed, Error> {
+    let component = &manifest.component;
+    if store.state().get(component).is_some_and(|state| state.active == slot) {
+        return Ok(installed(manifest.clone(), slot, Outcome::WasActive, false, None));
+    }
+    store.image(component, slot)?.check().map_err(Error::Source)?;
+    if request.retry_denied {
+        store.lift(component, &manifest.target.identity.digest, request.now)?;
+    }
+    if let Some(terms) = request.switch {
+        store.switch_to(&[(component.clone(), slot)], terms, request.now)?;
+    }
+    Ok(installed(manifest.clone(), slot, Outcome::WasThere, request.switch.is_some(), None))
+}
+
+fn target(manifest: &Manifest) -> Target {
+    let advisories = manifest.advisories.iter().map(|advisory| advisory.id.clone()).collect();
+    Target {
+        restart: manifest.restart.clone(),
+        advisories,
+        ..Target::new(manifest.target.version.clone(), manifest.target.identity, manifest.epoch)
+    }
+}
+
+fn installed(
+    manifest: Manifest,
+    slot: Slot,
+    outcome: Outcome,
+    switched: bool,
+    work: Option<(u64, Clock)>,
+) -> Installed {
+    Installed {
+        component: manifest.component,
+        version: manifest.target.version,
+        slot,
+        outcome,
+        switched,
+        restart: manifest.restart,
+        work,
+    }
+}

@@ -1,0 +1,415 @@
+//! The command line.
+
+use crate::progress::Mode;
+use clap::{Parser, Subcommand, ValueEnum};
+use siding_image::{Component, Version};
+use std::path::PathBuf;
+
+/// Small signed patches with A/B staging: make them, apply them into the inactive slot, switch in one durable
+/// write, roll back what fails.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How to show progress
+    #[arg(long, global = true, value_enum, default_value_t = Mode::Auto, value_name = "HOW")]
+    pub(crate) progress: Mode,
+    /// How many threads to use; 0 for one per core
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 failed · 2 usage · 3 not for this device or base · 4 done, restart needed · \
+5 not trusted · 6 corrupt · 7 no space · 8 busy
+
+Try `siding demo` for the whole story on real files.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    #[cfg(feature = "make")]
+    Keygen(Keygen),
+    #[cfg(feature = "make")]
+    Diff(Diff),
+    #[cfg(feature = "make")]
+    Sign(Sign),
+    Apply(Apply),
+    Inspect(Inspect),
+    Verify(Verify),
+    Bench(Bench),
+    Init(Init),
+    Install(Install),
+    Switch(Switch),
+    Confirm(Some1),
+    Rollback(Rollback),
+    Remove(Remove),
+    Status(Status),
+    Log(Log),
+    Boot(Boot),
+    Vacuum(Vacuum),
+    #[cfg(feature = "make")]
+    Demo(Demo),
+}
+
+/// Make a key pair: NAME.key (keep it secret, mode 0600) and NAME.pub
+///
+/// Ed25519, in the PEM forms that `openssl pkey` reads. Neither file is overwritten.
+#[cfg(feature = "make")]
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding keygen release   (writes release.key and release.pub)")]
+pub(crate) struct Keygen {
+    /// Path and name of the two files, without ending
+    pub(crate) name: PathBuf,
+}
+
+/// Make a patch that turns OLD into NEW
+///
+/// Both are files (or block devices), or both are directories. The same inputs give the same bytes.
+#[cfg(feature = "make")]
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example: siding diff old/libssl.so.3 new/libssl.so.3 -o libssl.siding --key release.key \\\n           --component libssl --from 3.0.20 --to '3.0.20 (a)'"
+)]
+pub(crate) struct Diff {
+    /// The image the patch starts from
+    pub(crate) old: PathBuf,
+    /// The image it makes
+    pub(crate) new: PathBuf,
+    /// Where to write the patch
+    #[arg(short, long, value_name = "PATCH")]
+    pub(crate) output: PathBuf,
+    /// Sign with this private key; may be given several times
+    #[arg(long, value_name = "KEY", required_unless_present = "unsigned")]
+    pub(crate) key: Vec<PathBuf>,
+    /// Make a patch without a signature, for trying things out
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) unsigned: bool,
+    /// The component's name [default: the file name of NEW up to its first '.']
+    #[arg(long, value_name = "NAME")]
+    pub(crate) component: Option<Component>,
+    /// OLD's version
+    #[arg(long, value_name = "VERSION", default_value = "0")]
+    pub(crate) from: Version,
+    /// NEW's version; 'VERSION (a)' for a supplement of a base [default: that of OLD with the next letter]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<Version>,
+    /// What the patch fixes: a JSON file with {"id", "severity", "text"}, or a list of such
+    #[arg(long, value_name = "FILE")]
+    pub(crate) advisory: Vec<PathBuf>,
+    /// How hard to try
+    #[arg(long, value_enum, default_value_t = Level::Default)]
+    pub(crate) level: Level,
+    /// Security epoch; a device never goes below the highest it confirmed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) epoch: u64,
+    /// What must restart for the patch to take effect: 'reboot' or a service; may be given several times
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) restart: Vec<String>,
+    /// Only for this product; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) product: Vec<String>,
+    /// Not to be installed from then on: 2027-01-31, or with a time as in RFC 3339
+    #[arg(long, value_name = "DATE", value_parser = crate::time::parse)]
+    pub(crate) expires: Option<u64>,
+    /// When it was made; left out of the patch unless given
+    #[arg(long, value_name = "DATE", value_parser = crate::time::parse_created, env = "SOURCE_DATE_EPOCH")]
+    pub(crate) created: Option<u64>,
+    /// The oldest siding that may install it, such as 0.1.0
+    #[arg(long, value_name = "VERSION", value_parser = three_numbers)]
+    pub(crate) minimum_siding: Option<[u64; 3]>,
+}
+
+/// How hard to try to make a patch small.
+#[cfg(feature = "make")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Fast,
+    Default,
+    Best,
+}
+
+/// Add a signature to a patch
+///
+/// Verify the patch first: whoever signs vouches for it.
+#[cfg(feature = "make")]
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding sign libssl.siding --key second.key -o libssl.twice-signed.siding")]
+pub(crate) struct Sign {
+    /// The patch
+    pub(crate) patch: PathBuf,
+    /// The private key to sign with
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: PathBuf,
+    /// Where to write the result [default: in place of PATCH]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Whose signatures count.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct TrustArgs {
+    /// Trust this public key; may be given several times
+    #[arg(long, value_name = "PUB", required_unless_present = "allow_unsigned")]
+    pub(crate) trust: Vec<PathBuf>,
+    /// How many distinct trusted keys must have signed
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "trust")]
+    pub(crate) threshold: usize,
+    /// Accept a patch that nobody vouches for
+    #[arg(long, conflicts_with = "trust")]
+    pub(crate) allow_unsigned: bool,
+}
+
+/// Apply a patch without a store: OLD and PATCH make OUT
+///
+/// OUT appears complete and compared with the signed digest, or not at all.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example: siding apply libssl.siding old/libssl.so.3 new/libssl.so.3 --trust release.pub"
+)]
+pub(crate) struct Apply {
+    /// The patch; - for standard input
+    pub(crate) patch: PathBuf,
+    /// The image it starts from
+    pub(crate) old: PathBuf,
+    /// Where to put the result: a path where nothing is yet, or a block device
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+/// Show what a patch is, what it changes, and where its bytes go
+///
+/// Trusts nothing and needs no key; use `siding verify` to know who made it.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding inspect libssl.siding")]
+pub(crate) struct Inspect {
+    /// The patch; - for standard input
+    pub(crate) patch: PathBuf,
+}
+
+/// Check a patch: its signatures, every byte of it, and on request what it makes
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example: siding verify libssl.siding --trust release.pub --source old/libssl.so.3 --target new/libssl.so.3"
+)]
+pub(crate) struct Verify {
+    /// The patch; - for standard input
+    pub(crate) patch: PathBuf,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    /// Also check that it starts from this image and really makes its target from it (writes nothing)
+    #[arg(long, value_name = "OLD")]
+    pub(crate) source: Option<PathBuf>,
+    /// Also check that it makes this image
+    #[arg(long, value_name = "NEW")]
+    pub(crate) target: Option<PathBuf>,
+}
+
+/// Measure how long applying takes, stage by stage, beside a plain copy with SHA-256
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding bench libssl.siding old/libssl.so.3 --runs 9")]
+pub(crate) struct Bench {
+    /// The patch
+    pub(crate) patch: PathBuf,
+    /// The image it starts from
+    pub(crate) old: PathBuf,
+    /// How often to run; the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// Where to write the results [default: the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Where the slots are.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct StoreArgs {
+    /// The store's directory
+    #[arg(long, value_name = "DIR", env = "SIDING_STORE", default_value = "/var/lib/siding")]
+    pub(crate) store: PathBuf,
+}
+
+/// Put a component's base in place, making the store if there is none
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20")]
+pub(crate) struct Init {
+    /// The component's name
+    pub(crate) component: Component,
+    /// The image to copy: a file, a block device or a directory
+    pub(crate) image: PathBuf,
+    /// Its version
+    #[arg(long)]
+    pub(crate) version: Version,
+    /// Its security epoch
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) epoch: u64,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Install a patch into the inactive slot while the running one is in use
+///
+/// Once this is done the new image is on the medium, read back and compared. It is used after `siding switch`,
+/// or at once with --switch.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example: siding install libssl.siding --trust release.pub --switch\n         curl … | siding install - --trust release.pub"
+)]
+pub(crate) struct Install {
+    /// The patch; - for standard input
+    pub(crate) patch: PathBuf,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    /// Switch to it once it is sealed
+    #[arg(long)]
+    pub(crate) switch: bool,
+    #[command(flatten)]
+    pub(crate) trial: TrialArgs,
+    /// What this device is, for patches made for certain products
+    #[arg(long, value_name = "NAME", env = "SIDING_PRODUCT")]
+    pub(crate) product: Option<String>,
+    /// Install an image although it was rolled back before
+    #[arg(long)]
+    pub(crate) retry_denied: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// On which terms to switch.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct TrialArgs {
+    /// How many restarts an image on trial gets before it is rolled back
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) tries: u32,
+    /// Roll back at the first restart after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) deadline: Option<u64>,
+    /// Switch for good, without a trial
+    #[arg(long, conflicts_with_all = ["tries", "deadline"])]
+    pub(crate) no_trial: bool,
+}
+
+/// Switch components to their sealed images, all in one durable write
+///
+/// Starts a trial: confirm it, or it is rolled back.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example: siding switch            (everything that is ready)\n         siding switch libssl libcrypto --tries 2 --deadline 3600"
+)]
+pub(crate) struct Switch {
+    /// Which components [default: all that have a sealed image waiting]
+    pub(crate) components: Vec<Component>,
+    #[command(flatten)]
+    pub(crate) trial: TrialArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Keep what is on trial
+#[derive(Debug, Parser)]
+#[command(name = "confirm", after_help = "Example: siding confirm libssl")]
+pub(crate) struct Some1 {
+    /// Which components [default: all that are on trial]
+    pub(crate) components: Vec<Component>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Go back to the previous slot and deny the image that is left
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding rollback libssl --reason 'handshakes fail'")]
+pub(crate) struct Rollback {
+    /// Which components [default: all that are on trial]
+    pub(crate) components: Vec<Component>,
+    /// Why; kept and shown by `siding log`
+    #[arg(long, value_name = "TEXT", default_value = "asked for by hand")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Go back to the base, at once and offline; the image may be installed again
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding remove libssl")]
+pub(crate) struct Remove {
+    /// Which components
+    #[arg(required = true)]
+    pub(crate) components: Vec<Component>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Show where the device stands and what happens at the next restart
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding status --json")]
+pub(crate) struct Status {
+    /// Which components [default: all]
+    pub(crate) components: Vec<Component>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Show what happened, and why
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding log libssl -n 20")]
+pub(crate) struct Log {
+    /// Which components [default: all]
+    pub(crate) components: Vec<Component>,
+    /// Only the newest N entries
+    #[arg(short, long, value_name = "N")]
+    pub(crate) number: Option<usize>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// What an early-boot unit calls: spend a try of each trial, or fall back
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: ExecStart=/usr/bin/siding boot")]
+pub(crate) struct Boot {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Empty slots that nothing needs any more
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding vacuum")]
+pub(crate) struct Vacuum {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Tell the whole story on two real versions of a library, in a temporary store
+#[cfg(feature = "make")]
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: cargo run --release -- demo")]
+pub(crate) struct Demo {
+    /// Keep the temporary directory, to look around in it
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[cfg(feature = "make")]
+fn three_numbers(text: &str) -> Result<[u64; 3], String> {
+    let numbers: Result<Vec<u64>, _> = text.split('.').map(str::parse).collect();
+    let numbers = numbers.map_err(|_| format!("expected three numbers such as 0.1.0, got {text:?}"))?;
+    numbers.try_into().map_err(|_| format!("expected three numbers such as 0.1.0, got {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_verb_has_an_example() {
+        Args::command().debug_assert();
+        for verb in Args::command().get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Example:"), "{} has no example", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `siding bench`: how long applying takes, and what a plain copy of the same bytes takes.
+
+use crate::args::Bench;
+use crate::bytes::size;
+use crate::failure::Failure;
+use crate::offline::reader;
+use crate::output::{Paint, Reply, table};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use siding_apply::{Clock, NoProgress, Stage};
+use siding_image::Image;
+use siding_patch::{Limits, Trust};
+use siding_slot::Builder;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// One run, stage by stage.
+#[derive(Clone, Debug, Default)]
+struct Run {
+    check_source: Duration,
+    clock: Clock,
+    seal: Duration,
+    total: Duration,
+}
+
+pub(crate) fn bench(args: &Bench) -> Result<Reply, Failure> {
+    let dir = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let scratch = Scratch(dir.join(format!("siding-bench-{}", std::process::id())));
+    fs::create_dir(&scratch.0).map_err(|e| Failure::io("create", &scratch.0, &e))?;
+    let target = siding_patch::open(reader(&args.patch)?, &Trust::anyone(), &Limits::default())?
+        .manifest()
+        .target
+        .identity
+        .size;
+    let memory = Memory::watch();
+    let runs: Vec<Run> =
+        (0..args.runs).map(|i| run(args, &scratch.0.join(i.to_string()))).collect::<Result<_, _>>()?;
+    let peak = memory.peak();
+    let copies: Vec<Duration> = (0..args.runs)
+        .map(|_| copy_and_hash(&scratch.0.join("0"), &scratch.0.join("copy")))
+        .collect::<Result<_, _>>()?;
+    Ok(reply(args, &runs, &copies, target, peak))
+}
+
+/// What `siding apply` does, timed.
+fn run(args: &Bench, out: &Path) -> Result<Run, Failure> {
+    let start = Instant::now();
+    let patch = siding_patch::open(reader(&args.patch)?, &Trust::anyone(), &Limits::default())?;
+    let old = Image::open(&args.old)?;
+    let check_source = start.elapsed();
+    let mut builder = Builder::create(out)?;
+    let report = siding_apply::run(patch, &old, &mut builder, &mut NoProgress)?;
+    let sealing = Instant::now();
+    builder.finish(Some(&old))?;
+    Ok(Run { check_source, clock: report.clock, seal: sealing.elapsed(), total: start.elapsed() })
+}
+
+/// The speed of light: the same bytes copied, flushed, and hashed once on one thread.
+fn copy_and_hash(from: &Path, to: &Path) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    copy(from, to).map_err(|e| Failure::io("copy", from, &e))?;
+    let spent = start.elapsed();
+    let cleared = if to.is_dir() { fs::remove_dir_all(to) } else { fs::remove_file(to) };
+    cleared.map_err(|e| Failure::io("remove", to, &e))?;
+    Ok(spent)
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if from.is_dir() {
+        fs::create_dir(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() || kind.is_file() {
+                copy(&entry.path(), &to.join(entry.file_name()))?;
+            }
+        }
+        return Ok(());
+    }
+    let (mut input, mut output, mut hash) = (File::open(from)?, File::create(to)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let len = input.read(&mut buffer)?;
+        if len == 0 {
+            std::hint::black_box(hash.finalize());
+            return output.sync_all();
+        }
+        output.write_all(&buffer[..len])?;
+        hash.update(&buffer[..len]);
+    }
+}
+
+fn reply(args: &Bench, runs: &[Run], copies: &[Duration], target: u64, peak: u64) -> Reply {
+    let of = |part: &dyn Fn(&Run) -> Duration| median(runs.iter().map(part).collect());
+    let mut stages = vec![("check the source", of(&|run| run.check_source))];
+    stages.extend(Clock::STAGES.map(|(stage, name)| (name, of(&|run| run.clock.spent(stage)))));
+    stages.push(("flush, read back, compare", of(&|run| run.seal)));
+    let (total, copied) = (of(&|run| run.total), median(copies.to_vec()));
+    let ratio = total.as_secs_f64() / copied.as_secs_f64().max(1e-9);
+    let rate = |spent: Duration| format!("{:.0} MB/s", target as f64 / 1e6 / spent.as_secs_f64().max(1e-9));
+    let millis = |spent: Duration| format!("{:.1} ms", spent.as_secs_f64() * 1e3);
+    let mut rows: Vec<Vec<String>> =
+        stages.iter().map(|(name, spent)| vec![(*name).to_owned(), millis(*spent), String::new()]).collect();
+    rows.push(vec!["all of it".into(), millis(total), rate(total)]);
+    rows.push(vec!["plain copy + flush + SHA-256".into(), millis(copied), rate(copied)]);
+    let title = format!("{} → {}, median of {} runs", args.patch.display(), size(target), args.runs);
+    let text = format!(
+        "{}\n{}  {ratio:.2}× the plain copy; peak private memory {}",
+        Paint::stdout().bold(&title),
+        table(&rows, &[1, 2]),
+        size(peak)
+    );
+    let by_stage: serde_json::Map<String, Value> =
+        stages.iter().map(|(name, spent)| ((*name).to_owned(), json!(spent.as_secs_f64()))).collect();
+    let json = json!({
+        "runs": args.runs, "target_bytes": target, "seconds": total.as_secs_f64(), "stages": by_stage,
+        "copy_seconds": copied.as_secs_f64(), "ratio": ratio, "peak_private_bytes": peak,
+        "decode_seconds": of(&|run| run.clock.spent(Stage::Decode)).as_secs_f64(),
+    });
+    Reply::new(text, json)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Watches the process' private memory (RssAnon) from a thread of its own, about once a millisecond.
+struct Memory {
+    stop: std::sync::Arc<(AtomicBool, AtomicU64)>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Memory {
+    fn watch() -> Self {
+        let stop = std::sync::Arc::new((AtomicBool::new(false), AtomicU64::new(private_bytes())));
+        let shared = stop.clone();
+        let thread = std::thread::spawn(move || {
+            while !shared.0.load(Ordering::Relaxed) {
+                shared.1.fetch_max(private_bytes(), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn peak(mut self) -> u64 {
+        self.stop.0.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(std::thread::JoinHandle::join);
+        self.stop.1.load(Ordering::Relaxed)
+    }
+}
+
+fn private_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}
+
+/// Removed when dropped.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,52 @@
+//! Sizes and rates as people read them.
+
+/// `2,724 B`, `38.5 KB`, `3.8 MB`: decimal units; exact below 10,000 bytes.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
+    if bytes < 10_000 {
+        return format!("{} B", thousands(bytes));
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// `1,234,567`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A part of a whole in percent.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { "–".into() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        let known =
+            [(0, "0 B"), (9_999, "9,999 B"), (10_000, "10.0 KB"), (999_949, "999.9 KB"), (999_951, "1.0 MB")];
+        for (bytes, text) in known {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(size(u64::MAX), "18446.7 PB");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(percent(1, 8), "12.5 %");
+        assert_eq!(percent(1, 0), "–");
+    }
+}

@@ -1,0 +1,174 @@
+//! Verbs that change a store.
+
+use crate::args::{Boot, Init, Install, Remove, Rollback, Some1, StoreArgs, Switch, TrialArgs, Vacuum};
+use crate::bytes::size;
+use crate::failure::{Code, Failure};
+use crate::keys;
+use crate::offline::reader;
+use crate::output::Reply;
+use crate::progress::Show;
+use crate::status::{entry_json, entry_text};
+use crate::time::now;
+use serde_json::json;
+use siding_agent::{Installed, Outcome, Request};
+use siding_image::Component;
+use siding_patch::Limits;
+use siding_slot::{LogEntry, State, Store, TrialTerms};
+
+pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
+    let root = &args.store.store;
+    let mut store = match Store::open(root) {
+        Err(siding_slot::Error::NoStore { .. }) => Store::create(root)?,
+        other => other?,
+    };
+    let entries = store.init(&args.component, &args.version, args.epoch, &args.image, now())?;
+    let state = store.state().get(&args.component);
+    let identity = state.and_then(|state| state.active_image()).map(|image| image.identity.to_string());
+    let text = format!("{} {} is the base: {}", args.component, args.version, identity.unwrap_or_default());
+    Ok(Reply::new(text, json_of(&entries)))
+}
+
+pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure> {
+    let trust = keys::trust(&args.trust)?;
+    let mut store = open(&args.store)?;
+    let request = Request {
+        now: now(),
+        product: args.product.clone(),
+        retry_denied: args.retry_denied,
+        switch: args.switch.then(|| terms(&args.trial)),
+    };
+    let patch = reader(&args.patch)?;
+    let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show)?;
+    show.finish();
+    let restart = done.switched && !done.restart.is_empty();
+    Ok(Reply::new(installed_text(&done, store.state()), installed_json(&done)).needs_restart(restart))
+}
+
+fn installed_text(done: &Installed, state: &State) -> String {
+    let Installed { component, version, slot, .. } = done;
+    let how = match (done.outcome, &done.work) {
+        (Outcome::WasActive, _) => return format!("{component} {version} is active already; nothing to do"),
+        (Outcome::WasThere, _) => "was there already; its bytes were checked".to_owned(),
+        (Outcome::Applied, None) => "sealed".to_owned(),
+        (Outcome::Applied, Some((written, _))) => {
+            format!("{} written, flushed, read back and compared", size(*written))
+        }
+    };
+    let mut text = format!("{component} {version} is in slot {slot}: {how}\n");
+    if !done.switched {
+        return text + &format!("next: `siding switch {component}`");
+    }
+    text += &match state.get(component).and_then(|state| state.trial) {
+        Some(trial) => format!(
+            "active, on trial: {} restarts without `siding confirm {component}` and it is rolled back",
+            trial.tries_left
+        ),
+        None => "active".to_owned(),
+    };
+    if !done.restart.is_empty() {
+        text += &format!("\nto use it, restart: {}", done.restart.join(", "));
+    }
+    text
+}
+
+fn installed_json(done: &Installed) -> serde_json::Value {
+    json!({
+        "component": done.component.as_str(), "version": done.version.to_string(), "slot": done.slot.name(),
+        "outcome": match done.outcome {
+            Outcome::Applied => "applied",
+            Outcome::WasThere => "was-there",
+            Outcome::WasActive => "was-active",
+        },
+        "switched": done.switched, "restart": done.restart,
+        "written": done.work.as_ref().map(|(written, _)| written),
+    })
+}
+
+pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {
+    let mut store = open(&args.store)?;
+    let ready = |state: &State| names(state, |component| component.ready().is_some());
+    let set = chosen(&args.components, &store, ready, "no component has a sealed image waiting")?;
+    let entries = store.switch(&set, terms(&args.trial), now())?;
+    let restart = set.iter().filter_map(|component| store.state().get(component)?.active_image());
+    let restart: Vec<String> = restart.flat_map(|image| image.restart.clone()).collect();
+    let mut reply = told(&entries, "nothing to switch");
+    if !restart.is_empty() {
+        reply = Reply::new(
+            text_of(&entries) + &format!("to use it, restart: {}", restart.join(", ")),
+            json_of(&entries),
+        );
+    }
+    Ok(reply.needs_restart(!restart.is_empty()))
+}
+
+pub(crate) fn confirm(args: &Some1) -> Result<Reply, Failure> {
+    let mut store = open(&args.store)?;
+    let set = if args.components.is_empty() { on_trial(store.state()) } else { args.components.clone() };
+    Ok(told(&store.confirm(&set, now())?, "nothing is on trial; nothing to confirm"))
+}
+
+pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
+    let mut store = open(&args.store)?;
+    let set =
+        chosen(&args.components, &store, on_trial, "nothing is on trial; name a component to roll it back")?;
+    let entries = store.rollback(&set, &args.reason, now())?;
+    Ok(told(&entries, "nothing to roll back"))
+}
+
+pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
+    let mut store = open(&args.store)?;
+    Ok(told(&store.remove(&args.components, now())?, "the base is active already; nothing to remove"))
+}
+
+pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
+    let mut store = open(&args.store)?;
+    Ok(told(&store.boot(now())?, "nothing is on trial"))
+}
+
+pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
+    let freed = open(&args.store)?.vacuum(now())?;
+    let text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
+    let json = json!({ "freed_bytes": freed.bytes, "events": json_of(&freed.entries) });
+    Ok(Reply::new(text, json))
+}
+
+/// Opens for writing; a store that is not there is named with what to do.
+fn open(args: &StoreArgs) -> Result<Store, Failure> {
+    Ok(Store::open(&args.store)?)
+}
+
+fn terms(args: &TrialArgs) -> Option<TrialTerms> {
+    let deadline = args.deadline.map(|seconds| now().saturating_add(seconds));
+    (!args.no_trial).then_some(TrialTerms { tries: args.tries, deadline })
+}
+
+fn chosen(
+    named: &[Component],
+    store: &Store,
+    default: impl Fn(&State) -> Vec<Component>,
+    none: &str,
+) -> Result<Vec<Component>, Failure> {
+    let set = if named.is_empty() { default(store.state()) } else { named.to_vec() };
+    if set.is_empty() { Err(Failure::new(Code::NotForThis, none)) } else { Ok(set) }
+}
+
+fn on_trial(state: &State) -> Vec<Component> {
+    names(state, |component| component.trial.is_some())
+}
+
+fn names(state: &State, wanted: impl Fn(&siding_slot::ComponentState) -> bool) -> Vec<Component> {
+    state.components().filter(|(_, component)| wanted(component)).map(|(name, _)| name.clone()).collect()
+}
+
+fn told(entries: &[LogEntry], nothing: &str) -> Reply {
+    let text = if entries.is_empty() { nothing.to_owned() } else { text_of(entries) };
+    Reply::new(text, json_of(entries))
+}
+
+fn text_of(entries: &[LogEntry]) -> String {
+    entries.iter().map(|entry| entry_text(entry) + "\n").collect()
+}
+
+fn json_of(entries: &[LogEntry]) -> serde_json::Value {
+    entries.iter().map(entry_json).collect()
+}

@@ -1,0 +1,145 @@
+//! How a verb fails: a message for people and a code for scripts.
+
+use serde_json::json;
+use siding_patch::Fault;
+use siding_slot::Kind;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Why a verb failed, and how the process ends.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+/// Exit codes. Few, documented in `siding --help`, and never reused for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    Failed = 1,
+    Usage = 2,
+    NotForThis = 3,
+    Restart = 4,
+    NotTrusted = 5,
+    Corrupt = 6,
+    NoSpace = 7,
+    Busy = 8,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Code::Failed, message)
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    /// An operating system's refusal, with what was being done to which file.
+    pub(crate) fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        Self::new(code_of_io(error), format!("cannot {doing} {}: {error}", path.display()))
+    }
+
+    pub(crate) fn print(&self, as_json: bool) -> ExitCode {
+        let code = self.code as u8;
+        if as_json {
+            eprintln!("{}", json!({ "error": self.message, "code": code }));
+        } else {
+            eprintln!("siding: {}", self.message);
+        }
+        ExitCode::from(code)
+    }
+}
+
+fn code_of_io(error: &io::Error) -> Code {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::NoSpace,
+        _ => Code::Failed,
+    }
+}
+
+impl From<siding_image::Error> for Failure {
+    fn from(error: siding_image::Error) -> Self {
+        let code = match &error {
+            siding_image::Error::Io { source, .. } => code_of_io(source),
+            siding_image::Error::Differs { .. } | siding_image::Error::Tree(_) => Code::Corrupt,
+            _ => Code::Failed,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<siding_patch::Error> for Failure {
+    fn from(error: siding_patch::Error) -> Self {
+        let code = match (error.fault(), &error) {
+            (Fault::Corrupt, _) => Code::Corrupt,
+            (Fault::NotTrusted, _) => Code::NotTrusted,
+            (Fault::Caller, _) => Code::Usage,
+            (_, siding_patch::Error::Io { source, .. }) => code_of_io(source),
+            _ => Code::Failed,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<siding_apply::Error> for Failure {
+    fn from(error: siding_apply::Error) -> Self {
+        use siding_apply::Error;
+        let code = match error {
+            Error::Patch(error) => return error.into(),
+            Error::Source(error) => return error.into(),
+            Error::WrongSource { .. } => Code::NotForThis,
+            Error::Sink { ref source, .. } => code_of_io(source),
+            _ => Code::Corrupt,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<siding_slot::Error> for Failure {
+    fn from(error: siding_slot::Error) -> Self {
+        let code = match error.kind() {
+            Kind::NotFound | Kind::Refused | Kind::Denied => Code::NotForThis,
+            Kind::Busy => Code::Busy,
+            Kind::NoSpace => Code::NoSpace,
+            Kind::Corrupt => Code::Corrupt,
+            Kind::Usage => Code::Usage,
+            _ => Code::Failed,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<siding_agent::Error> for Failure {
+    fn from(error: siding_agent::Error) -> Self {
+        use siding_agent::Error;
+        let code = match error {
+            Error::Patch(error) => return error.into(),
+            Error::Apply(error) => return error.into(),
+            Error::Slot(error) => return error.into(),
+            Error::Source(_) => Code::Corrupt,
+            Error::Expired { .. } | Error::OldEpoch { .. } => Code::NotTrusted,
+            _ => Code::NotForThis,
+        };
+        Self::new(code, error)
+    }
+}
+
+#[cfg(feature = "make")]
+impl From<siding_diff::Error> for Failure {
+    fn from(error: siding_diff::Error) -> Self {
+        match error {
+            siding_diff::Error::Image(error) => error.into(),
+            siding_diff::Error::Patch(error) => error.into(),
+            error @ siding_diff::Error::Kinds { .. } => Self::usage(error),
+            error => Self::failed(error),
+        }
+    }
+}

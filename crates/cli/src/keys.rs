@@ -1,0 +1,33 @@
+//! Key files.
+
+use crate::args::TrustArgs;
+use crate::failure::Failure;
+use siding_patch::{PublicKey, Trust};
+use std::fs;
+use std::path::Path;
+
+/// The trust that the command line asks for.
+pub(crate) fn trust(args: &TrustArgs) -> Result<Trust, Failure> {
+    if args.allow_unsigned {
+        return Ok(Trust::anyone());
+    }
+    let keys: Result<Vec<_>, _> = args.trust.iter().map(|path| public(path)).collect();
+    Ok(Trust::new(keys?, args.threshold)?)
+}
+
+fn public(path: &Path) -> Result<PublicKey, Failure> {
+    PublicKey::from_pem(&read(path)?).map_err(|error| named(path, &error))
+}
+
+#[cfg(feature = "make")]
+pub(crate) fn private(path: &Path) -> Result<siding_patch::PrivateKey, Failure> {
+    siding_patch::PrivateKey::from_pem(&read(path)?).map_err(|error| named(path, &error))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|e| Failure::io("read the key", path, &e))
+}
+
+fn named(path: &Path, error: &siding_patch::Error) -> Failure {
+    Failure::usage(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,70 @@
+//! The command `siding`: small signed patches, applied into an inactive slot, switched in one write.
+//!
+//! Every verb is a function from its arguments to a [`Reply`](output::Reply) or a [`Failure`](failure::Failure);
+//! only this file prints the one and exits with the code of the other. `args.rs` is the command line,
+//! `offline.rs` works on files, `device/` on a store, `make.rs` (cargo feature `make`) makes patches.
+
+mod args;
+mod bench;
+mod bytes;
+#[cfg(feature = "make")]
+mod demo;
+mod device;
+mod failure;
+mod inspect;
+mod keys;
+#[cfg(feature = "make")]
+mod make;
+mod offline;
+mod output;
+mod progress;
+mod status;
+mod time;
+
+use args::{Args, Verb};
+use clap::Parser;
+use failure::Failure;
+use output::Reply;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = pool(args.threads).and_then(|pool| pool.install(|| run(&args)));
+    match done {
+        Ok(reply) => reply.print(args.json),
+        Err(failure) => failure.print(args.json),
+    }
+}
+
+fn run(args: &Args) -> Result<Reply, Failure> {
+    let show = progress::Show::new(args.progress, args.json);
+    match &args.verb {
+        #[cfg(feature = "make")]
+        Verb::Keygen(verb) => make::keygen(verb),
+        #[cfg(feature = "make")]
+        Verb::Diff(verb) => make::diff(verb, &show),
+        #[cfg(feature = "make")]
+        Verb::Sign(verb) => make::sign(verb),
+        #[cfg(feature = "make")]
+        Verb::Demo(verb) => demo::demo(verb),
+        Verb::Apply(verb) => offline::apply(verb, &show),
+        Verb::Verify(verb) => offline::verify(verb, &show),
+        Verb::Inspect(verb) => inspect::inspect(verb),
+        Verb::Bench(verb) => bench::bench(verb),
+        Verb::Init(verb) => device::init(verb),
+        Verb::Install(verb) => device::install(verb, &show),
+        Verb::Switch(verb) => device::switch(verb),
+        Verb::Confirm(verb) => device::confirm(verb),
+        Verb::Rollback(verb) => device::rollback(verb),
+        Verb::Remove(verb) => device::remove(verb),
+        Verb::Boot(verb) => device::boot(verb),
+        Verb::Status(verb) => status::status(verb),
+        Verb::Log(verb) => status::log(verb),
+        Verb::Vacuum(verb) => device::vacuum(verb),
+    }
+}
+
+fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Failure> {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+    builder.build().map_err(|e| Failure::failed(format!("cannot start threads: {e}")))
+}

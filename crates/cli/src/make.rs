@@ -1,0 +1,218 @@
+//! The maker's verbs: keygen, diff, sign.
+
+use crate::args::{Diff, Keygen, Level, Sign};
+use crate::bytes::{percent, size};
+use crate::failure::Failure;
+use crate::keys;
+use crate::output::Reply;
+use crate::progress::Show;
+use serde_json::{Value, json};
+use siding_diff::Step;
+use siding_image::{Component, Image, Version};
+use siding_patch::{Advisory, ImageRef, Manifest, PrivateKey};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+pub(crate) fn keygen(args: &Keygen) -> Result<Reply, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| Failure::failed(format!("the system has no randomness: {e}")))?;
+    let key = PrivateKey::from_seed(&seed);
+    let (private, public) = (with_ending(&args.name, "key"), with_ending(&args.name, "pub"));
+    // The public half first: should the private half then fail, nothing secret lies around half-made.
+    write_new(&public, key.public().to_pem()?.as_bytes(), 0o644)?;
+    write_new(&private, key.to_pem()?.as_bytes(), 0o600)?;
+    let id = key.public().id().to_string();
+    let text = format!(
+        "{}  keep it secret: whoever has it can sign patches\n{}  give it to devices: they trust what it verifies\nkey id {id}",
+        private.display(),
+        public.display()
+    );
+    Ok(Reply::new(text, json!({ "private": private, "public": public, "id": id })))
+}
+
+fn with_ending(name: &Path, ending: &str) -> PathBuf {
+    let mut path = name.as_os_str().to_owned();
+    path.push(".");
+    path.push(ending);
+    path.into()
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).open(path);
+    let mut file = file.map_err(|e| Failure::io("create", path, &e))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Failure::io("write", path, &e))
+}
+
+pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
+    let started = Instant::now();
+    let keys = args.key.iter().map(|path| keys::private(path)).collect::<Result<Vec<_>, _>>()?;
+    let advisories =
+        args.advisory.iter().map(|path| advisories(path)).collect::<Result<Vec<_>, _>>()?.concat();
+    let to = args.to.clone().map_or_else(|| next_supplement(&args.from), Ok)?;
+    let component = args.component.clone().map_or_else(|| component_of(&args.new), Ok)?;
+    let (old, new) = (Image::open(&args.old)?, Image::open(&args.new)?);
+    let manifest = Manifest {
+        component,
+        source: ImageRef { version: args.from.clone(), identity: old.identity() },
+        target: ImageRef { version: to, identity: new.identity() },
+        chunks: Vec::new(),
+        epoch: args.epoch,
+        advisories,
+        restart: args.restart.clone(),
+        products: args.product.clone(),
+        created: args.created,
+        expires: args.expires,
+        minimum: args.minimum_siding,
+    };
+    let progress = |step, done, total| show.advance(name_of(step), done, total);
+    let delta = siding_diff::make(&old, &new, args.level.into(), &progress)?;
+    show.finish();
+    let mut bytes = Vec::new();
+    let written = siding_patch::write(&manifest, &delta.chunks, &keys, &mut bytes)?;
+    put_in_place(&args.output, &bytes)?;
+    let (seconds, whole) = (started.elapsed().as_secs_f64(), new.identity().size);
+    let text = format!(
+        "{}: {} {} → {}\n{}, {} of the new image ({}); {} chunks, {} covers; {}; {seconds:.1} s",
+        args.output.display(),
+        manifest.component,
+        manifest.source.version,
+        manifest.target.version,
+        size(written),
+        percent(written, whole),
+        size(whole),
+        delta.chunks.len(),
+        delta.covers,
+        match keys.len() {
+            0 => "not signed".to_owned(),
+            1 => "signed".to_owned(),
+            count => format!("signed by {count} keys"),
+        },
+    );
+    let json = json!({
+        "patch": args.output, "component": manifest.component.as_str(), "bytes": written, "new_bytes": whole,
+        "from": manifest.source.version.to_string(), "to": manifest.target.version.to_string(),
+        "chunks": delta.chunks.len(), "covers": delta.covers, "copied": delta.copied, "literals": delta.literals,
+        "signatures": keys.len(), "seconds": seconds,
+    });
+    Ok(Reply::new(text, json))
+}
+
+fn name_of(step: Step) -> &'static str {
+    match step {
+        Step::Index => "index",
+        Step::Match => "match",
+        Step::Pack => "pack",
+    }
+}
+
+/// Writes beside and renames, so that a patch is there whole or not at all; flushed before it appears.
+fn put_in_place(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |e: std::io::Error| Failure::io("write", path, &e);
+    let mut file = tempfile::Builder::new();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut file = file.permissions(permissions).tempfile_in(beside).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// `26.3.1` → `26.3.1 (a)` → `26.3.1 (b)`.
+fn next_supplement(from: &Version) -> Result<Version, Failure> {
+    let text = from.to_string();
+    let next = match text.split_once(" (") {
+        None => format!("{text} (a)"),
+        Some((base, letters)) => {
+            let mut letters = letters.trim_end_matches(')').as_bytes().to_vec();
+            match letters.iter().rposition(|letter| *letter < b'z') {
+                Some(at) => {
+                    letters[at] += 1;
+                    letters[at + 1..].fill(b'a');
+                }
+                None => letters = vec![b'a'; letters.len() + 1],
+            }
+            format!("{base} ({})", String::from_utf8_lossy(&letters))
+        }
+    };
+    next.parse().map_err(|_| Failure::usage("there is no letter after that of --from; give --to"))
+}
+
+fn component_of(new: &Path) -> Result<Component, Failure> {
+    let name = new.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = name.split('.').next().unwrap_or_default();
+    stem.parse()
+        .map_err(|_| Failure::usage(format!("{name:?} does not give a component name; use --component")))
+}
+
+/// `{"id": …, "severity": …, "text": …}`, or a list of such.
+fn advisories(path: &Path) -> Result<Vec<Advisory>, Failure> {
+    let text = fs::read_to_string(path).map_err(|e| Failure::io("read the advisory", path, &e))?;
+    let bad = |why: &str| {
+        Failure::usage(format!(
+            "{}: expected JSON {{\"id\", \"severity\", \"text\"}} or a list of such: {why}",
+            path.display()
+        ))
+    };
+    let value: Value = serde_json::from_str(&text).map_err(|e| bad(&e.to_string()))?;
+    let list = value.as_array().cloned().unwrap_or_else(|| vec![value]);
+    let field = |item: &Value, name: &str| {
+        item.get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or_else(|| bad(&format!("no text {name:?}")))
+    };
+    list.iter()
+        .map(|item| {
+            let severity = field(item, "severity")?.parse().map_err(|e: String| bad(&e))?;
+            Ok(Advisory { id: field(item, "id")?, severity, text: field(item, "text")? })
+        })
+        .collect()
+}
+
+impl From<Level> for siding_diff::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Fast => Self::Fast,
+            Level::Default => Self::Default,
+            Level::Best => Self::Best,
+        }
+    }
+}
+
+pub(crate) fn sign(args: &Sign) -> Result<Reply, Failure> {
+    let key = keys::private(&args.key)?;
+    let output = args.output.as_ref().unwrap_or(&args.patch);
+    let file = File::open(&args.patch).map_err(|e| Failure::io("open", &args.patch, &e))?;
+    let mut bytes = BufWriter::new(Vec::new());
+    siding_patch::add_signature(&mut BufReader::new(file), &key, &mut bytes)?;
+    let bytes = bytes.into_inner().map_err(|e| Failure::failed(e.error()))?;
+    put_in_place(output, &bytes)?;
+    let id = key.public().id().to_string();
+    let text = format!("{}: signed by {id}", output.display());
+    Ok(Reply::new(text, json!({ "patch": output, "signed_by": id })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn supplements_count_on() {
+        let next = |text: &str| next_supplement(&text.parse().unwrap()).map(|v| v.to_string()).ok();
+        assert_eq!(next("26.3.1").as_deref(), Some("26.3.1 (a)"));
+        assert_eq!(next("26.3.1 (a)").as_deref(), Some("26.3.1 (b)"));
+        assert_eq!(next("1 (az)").as_deref(), Some("1 (ba)"));
+        assert_eq!(next("1 (zz)").as_deref(), Some("1 (aaa)"));
+        assert_eq!(next("1 (zzzz)"), None);
+    }
+
+    #[test]
+    fn a_component_is_named_after_its_file() {
+        assert_eq!(component_of(Path::new("x/libssl.so.3")).unwrap().as_str(), "libssl");
+        assert!(component_of(Path::new("/")).is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! Verbs on files, without a store: apply and verify.
+
+use crate::args::{Apply, Verify};
+use crate::bytes::size;
+use crate::failure::{Code, Failure};
+use crate::keys;
+use crate::output::{Paint, Reply};
+use crate::progress::Show;
+use serde_json::json;
+use siding_image::Image;
+use siding_patch::{Checked, Limits, Trust};
+use siding_slot::{Builder, date};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A patch's bytes: a file's, or standard input's for `-`. Read sequentially.
+pub(crate) fn reader(path: &Path) -> Result<Box<dyn Read>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin().lock()));
+    }
+    let file = File::open(path).map_err(|e| Failure::io("open the patch", path, &e))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+pub(crate) fn apply(args: &Apply, mut show: &Show) -> Result<Reply, Failure> {
+    let started = Instant::now();
+    let trust = keys::trust(&args.trust)?;
+    let out = Out::new(&args.out)?;
+    let patch = siding_patch::open(reader(&args.patch)?, &trust, &Limits::default())?;
+    let manifest = patch.manifest().clone();
+    let old = Image::open(&args.old)?;
+    let mut builder = Builder::create(&out.building)?;
+    let report = siding_apply::run(patch, &old, &mut builder, &mut show)?;
+    show.finish();
+    builder.finish(Some(&old))?;
+    out.keep()?;
+    let seconds = started.elapsed().as_secs_f64();
+    let text = format!(
+        "{}: {} {}, {}; every digest is the signed one; {seconds:.2} s",
+        args.out.display(),
+        manifest.component,
+        manifest.target.version,
+        size(manifest.target.identity.size)
+    );
+    let json = json!({
+        "out": args.out, "component": manifest.component.as_str(), "version": manifest.target.version.to_string(),
+        "digest": manifest.target.identity.digest.to_string(), "written": report.written, "seconds": seconds,
+    });
+    Ok(Reply::new(text, json))
+}
+
+/// Where a result is built, and where it goes once it is right.
+struct Out {
+    wanted: PathBuf,
+    building: PathBuf,
+    kept: bool,
+}
+
+impl Out {
+    fn new(wanted: &Path) -> Result<Self, Failure> {
+        use std::os::unix::fs::FileTypeExt;
+        let (wanted, kept) = (wanted.to_owned(), false);
+        match std::fs::metadata(&wanted) {
+            Ok(meta) if meta.file_type().is_block_device() => {
+                // Written in place: there is nothing to rename.
+                return Ok(Self { building: wanted.clone(), wanted, kept: true });
+            }
+            Ok(_) => {
+                let message =
+                    format!("{} exists already; name a path where nothing is yet", wanted.display());
+                return Err(Failure::usage(message));
+            }
+            Err(_) => {}
+        }
+        let name = wanted.file_name().ok_or_else(|| Failure::usage("the result needs a file name"))?;
+        let mut partial = std::ffi::OsString::from(".");
+        partial.push(name);
+        partial.push(format!(".{}.partial", std::process::id()));
+        Ok(Self { building: wanted.with_file_name(partial), wanted, kept })
+    }
+
+    fn keep(mut self) -> Result<(), Failure> {
+        if !self.kept {
+            std::fs::rename(&self.building, &self.wanted)
+                .map_err(|e| Failure::io("rename to", &self.wanted, &e))?;
+            self.kept = true;
+            let parent =
+                self.wanted.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let flushed = File::open(parent).and_then(|dir| dir.sync_all());
+            flushed.map_err(|e| Failure::io("flush", parent, &e))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is not kept is taken away.
+impl Drop for Out {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = match self.building.is_dir() {
+                true => std::fs::remove_dir_all(&self.building),
+                false => std::fs::remove_file(&self.building),
+            };
+        }
+    }
+}
+
+pub(crate) fn verify(args: &Verify, mut show: &Show) -> Result<Reply, Failure> {
+    let trust = keys::trust(&args.trust)?;
+    let patch = siding_patch::open(reader(&args.patch)?, &trust, &Limits::default())?;
+    let manifest = patch.manifest().clone();
+    let signers: Vec<String> = patch.signers().iter().map(ToString::to_string).collect();
+    let paint = Paint::stdout();
+    let mut lines = vec![vouched(&trust, &signers)];
+    if let Some(at) = manifest.expires {
+        if at <= crate::time::now() {
+            let message =
+                format!("{}: the patch expired on {}; get a newer one", args.patch.display(), date(at));
+            return Err(Failure::new(Code::NotTrusted, message));
+        }
+        lines.push(format!("expires {}", date(at)));
+    }
+    if let Some(target) = &args.target {
+        let got = Image::open(target)?.identity();
+        if got != manifest.target.identity {
+            let expected = manifest.target.identity;
+            let message =
+                format!("{} is not what the patch makes: expected {expected}, got {got}", target.display());
+            return Err(Failure::new(Code::NotForThis, message));
+        }
+        lines.push(format!("its target is {}", target.display()));
+    }
+    match &args.source {
+        None => {
+            read_through(patch)?;
+            lines.push(format!("all {} chunks are intact", manifest.chunks.len()));
+        }
+        Some(source) => {
+            siding_apply::check(patch, &Image::open(source)?, &mut show)?;
+            show.finish();
+            lines.push(format!(
+                "all {} chunks are intact, and make the target of {}",
+                manifest.chunks.len(),
+                source.display()
+            ));
+        }
+    }
+    let text = lines.iter().map(|line| format!("{} {line}\n", paint.good("ok"))).collect::<String>();
+    let json = json!({
+        "ok": true, "signers": signers, "chunks": manifest.chunks.len(), "component": manifest.component.as_str(),
+        "from": manifest.source.version.to_string(), "to": manifest.target.version.to_string(),
+        "rebuilt": args.source.is_some(),
+    });
+    Ok(Reply::new(text, json))
+}
+
+fn vouched(trust: &Trust, signers: &[String]) -> String {
+    if trust.threshold() == 0 {
+        return "the patch is well formed; nobody was asked to vouch for it".into();
+    }
+    format!("signed by {}", signers.join(", "))
+}
+
+/// Compares every chunk with its signed digest and decodes it as far as that goes without the source.
+fn read_through<R: Read>(mut patch: Checked<R>) -> Result<(), Failure> {
+    while let Some(chunk) = patch.next_chunk()? {
+        chunk.frames()?;
+    }
+    Ok(())
+}

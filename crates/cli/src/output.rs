@@ -1,0 +1,102 @@
+//! What a verb answers, for people and for programs.
+
+use crate::failure::Code;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::process::ExitCode;
+
+/// A verb's answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    text: String,
+    json: Value,
+    restart: bool,
+}
+
+impl Reply {
+    /// Text for people and the same for programs.
+    pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
+        Self { text: text.into(), json, restart: false }
+    }
+
+    /// The process ends with "done, restart needed".
+    #[must_use]
+    pub(crate) fn needs_restart(mut self, restart: bool) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    pub(crate) fn print(&self, as_json: bool) -> ExitCode {
+        let mut out = std::io::stdout().lock();
+        let text = if as_json { format!("{:#}", self.json) } else { self.text.trim_end().to_owned() };
+        // A reader that went away (`siding log | head`) is no failure of the verb.
+        let _ = if text.is_empty() { Ok(()) } else { writeln!(out, "{text}") };
+        if self.restart { ExitCode::from(Code::Restart as u8) } else { ExitCode::SUCCESS }
+    }
+}
+
+/// Colours, only on a terminal, and not where NO_COLOR asks for none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    pub(crate) fn stdout() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self(wanted && std::io::stdout().is_terminal())
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// A table with aligned columns; numbers are best given right-aligned by the caller.
+pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let gap = if column == 0 { "  " } else { "   " };
+            let _ = match right.contains(&column) {
+                true => write!(line, "{gap}{cell:>width$}"),
+                false => write!(line, "{gap}{cell:<width$}"),
+            };
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".into(), "1".into()], vec!["long".into(), "22".into()]];
+        assert_eq!(table(&rows, &[1]), "  a       1\n  long   22\n");
+    }
+}

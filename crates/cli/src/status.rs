@@ -1,0 +1,225 @@
+//! `siding status` and `siding log`: where the device stands, and how it came there.
+
+use crate::args::{Log, Status, StoreArgs};
+use crate::failure::{Code, Failure};
+use crate::output::{Paint, Reply, table};
+use crate::time::now;
+use serde_json::{Value, json};
+use siding_image::Component;
+use siding_slot::{ComponentState, Held, LogEntry, NextBoot, Slot, Snapshot, Store, What, date, next_boot};
+
+pub(crate) fn status(args: &Status) -> Result<Reply, Failure> {
+    let store = Store::view(&args.store.store)?;
+    let components = chosen(&args.components, &store)?;
+    let text: Vec<String> =
+        components.iter().map(|(name, state)| component_text(&store, name, state)).collect();
+    let text = match text.is_empty() {
+        true => "the store is empty; put a component's base in place with `siding init`".to_owned(),
+        false => text.join("\n"),
+    };
+    let json = components.iter().map(|(name, state)| component_json(&store, name, state));
+    Ok(Reply::new(text, json!({ "store": args.store.store, "components": json.collect::<Vec<_>>() })))
+}
+
+fn chosen<'a>(
+    named: &[Component],
+    store: &'a Snapshot,
+) -> Result<Vec<(&'a Component, &'a ComponentState)>, Failure> {
+    if let Some(missing) = named.iter().find(|name| store.state().get(name).is_none()) {
+        let have: Vec<_> = store.state().components().map(|(name, _)| name.as_str()).collect();
+        let message = format!("the store has no component {missing}; it has: {}", have.join(", "));
+        return Err(Failure::new(Code::NotForThis, message));
+    }
+    let wanted = |name: &Component| named.is_empty() || named.contains(name);
+    Ok(store.state().components().filter(|(name, _)| wanted(name)).collect())
+}
+
+/// One component: a headline, its slots, what comes next, what can be done.
+fn component_text(store: &Snapshot, name: &Component, state: &ComponentState) -> String {
+    let paint = Paint::stdout();
+    let version = state.active_image().map(|image| image.version.to_string()).unwrap_or_default();
+    let headline = match &state.trial {
+        Some(trial) => {
+            let until = trial.terms.deadline.map(|at| format!(", until {}", date(at))).unwrap_or_default();
+            let tries = format!("{} of {} tries left", trial.tries_left, trial.terms.tries);
+            paint.bad(&format!("on trial: {tries}{until}"))
+        }
+        None if state.active == Slot::Base => paint.good("base, no patch in use"),
+        None => paint.good("patched, confirmed"),
+    };
+    let mut text = format!("{}  {headline}\n", paint.bold(&format!("{name} {version}")));
+    text += &table(&Slot::ALL.map(|slot| slot_row(state, slot)), &[]);
+    for (label, line) in facts(store, name, state) {
+        text += &format!("  {label}: {line}\n");
+    }
+    text
+}
+
+fn slot_row(state: &ComponentState, slot: Slot) -> Vec<String> {
+    let mut row = vec![if slot == state.active { "▸" } else { " " }.to_owned(), slot.to_string()];
+    match state.held(slot) {
+        Held::Empty => row.push("empty".into()),
+        Held::Staging => row.push("not finished; unusable".into()),
+        Held::Sealed(image) => {
+            row.push(image.version.to_string());
+            row.push(format!("[{}]", image.identity.digest.short()));
+            row.push(role(state, slot));
+            row.push(image.advisories.join(", "));
+        }
+    }
+    row
+}
+
+fn role(state: &ComponentState, slot: Slot) -> String {
+    let denied = state.image(slot).is_some_and(|image| state.denial(&image.identity.digest).is_some());
+    let role = match () {
+        () if slot == state.active => "in use",
+        () if denied => "denied: was rolled back",
+        () if Some(slot) == state.ready() => "sealed, ready to switch to",
+        () if Some(slot) == state.previous => "previous",
+        () => "sealed",
+    };
+    role.to_owned()
+}
+
+/// What a person wants to know next.
+fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("path", store.current_path(name).display().to_string())];
+    if let Some(fallback) = &state.last_rollback {
+        let left = format!("left {} on {}: {}", fallback.version, date(fallback.at), fallback.reason);
+        facts.push(("rolled back", left));
+    }
+    facts.push(("next restart", next_text(name, state)));
+    let hint = match (&state.trial, state.ready()) {
+        (Some(_), _) => {
+            let way_back = image_name(state, state.way_back());
+            format!("`siding confirm {name}` keeps it, `siding rollback {name}` goes back to {way_back}")
+        }
+        (None, Some(slot)) => format!("`siding switch {name}` to use {}", image_name(state, slot)),
+        (None, None) if state.active != Slot::Base => format!("`siding remove {name}` goes back to the base"),
+        (None, None) => return facts,
+    };
+    facts.push(("you can", hint));
+    facts
+}
+
+fn next_text(name: &Component, state: &ComponentState) -> String {
+    let active = image_name(state, state.active);
+    match next_boot(state, now()) {
+        NextBoot::Continues => format!("goes on with {active}"),
+        NextBoot::SpendsTry { left } => {
+            let back = image_name(state, state.way_back());
+            format!(
+                "tries {active}, {left} more after that; without `siding confirm {name}` then back to {back}"
+            )
+        }
+        NextBoot::FallsBack { to, reason } => format!("goes back to {}: {reason}", image_name(state, to)),
+    }
+}
+
+fn image_name(state: &ComponentState, slot: Slot) -> String {
+    let version = state.image(slot).map(|image| image.version.to_string()).unwrap_or_default();
+    format!("{version} in {slot}")
+}
+
+fn component_json(store: &Snapshot, name: &Component, state: &ComponentState) -> Value {
+    let slots: serde_json::Map<String, Value> = Slot::ALL
+        .into_iter()
+        .map(|slot| {
+            let value = match state.held(slot) {
+                Held::Empty => json!({ "state": "empty" }),
+                Held::Staging => json!({ "state": "staging" }),
+                Held::Sealed(image) => json!({
+                    "state": "sealed", "version": image.version.to_string(), "epoch": image.epoch,
+                    "digest": image.identity.digest.to_string(), "bytes": image.identity.size,
+                    "kind": image.identity.kind.to_string(), "installed_at": image.installed_at,
+                    "advisories": image.advisories, "restart": image.restart,
+                    "denied": state.denial(&image.identity.digest).is_some(),
+                }),
+            };
+            (slot.name().to_owned(), value)
+        })
+        .collect();
+    let next = match next_boot(state, now()) {
+        NextBoot::Continues => json!({ "does": "continues", "slot": state.active.name() }),
+        NextBoot::SpendsTry { left } => {
+            json!({ "does": "spends-try", "slot": state.active.name(), "tries_left": left })
+        }
+        NextBoot::FallsBack { to, reason } => {
+            json!({ "does": "falls-back", "slot": to.name(), "reason": reason })
+        }
+    };
+    json!({
+        "component": name.as_str(), "path": store.current_path(name), "active": state.active.name(),
+        "version": state.active_image().map(|image| image.version.to_string()),
+        "slots": slots, "ready": state.ready().map(Slot::name), "previous": state.previous.map(Slot::name),
+        "trial": state.trial.as_ref().map(|trial| json!({
+            "tries": trial.terms.tries, "tries_left": trial.tries_left,
+            "deadline": trial.terms.deadline, "started": trial.started,
+        })),
+        "next_restart": next, "epoch_floor": state.floor,
+        "denied": state.denied.iter().map(|denied| json!({
+            "digest": denied.digest.to_string(), "version": denied.version.to_string(),
+            "reason": denied.reason, "at": denied.at,
+        })).collect::<Vec<_>>(),
+        "last_rollback": state.last_rollback.as_ref().map(|last| json!({
+            "version": last.version.to_string(), "reason": last.reason, "at": last.at,
+        })),
+    })
+}
+
+pub(crate) fn log(args: &Log) -> Result<Reply, Failure> {
+    let StoreArgs { store } = &args.store;
+    let history = Store::view(store)?.log()?;
+    let wanted = |entry: &&LogEntry| args.components.is_empty() || args.components.contains(&entry.component);
+    let entries: Vec<&LogEntry> = history.entries.iter().filter(wanted).collect();
+    let newest = entries.len().saturating_sub(args.number.unwrap_or(usize::MAX));
+    let entries = entries.get(newest..).unwrap_or_default();
+    let mut text: String =
+        entries.iter().map(|entry| format!("{}  {}\n", date(entry.at), entry_text(entry))).collect();
+    if !history.damaged.is_empty() {
+        let lines: Vec<String> = history.damaged.iter().map(ToString::to_string).collect();
+        text += &format!("lines of the log that cannot be read: {}\n", lines.join(", "));
+    }
+    let json = json!({
+        "entries": entries.iter().map(|entry| entry_json(entry)).collect::<Vec<_>>(), "damaged_lines": history.damaged,
+    });
+    Ok(Reply::new(text, json))
+}
+
+/// One thing that happened, in a sentence.
+pub(crate) fn entry_text(entry: &LogEntry) -> String {
+    let name = &entry.component;
+    let version =
+        |version: &Option<siding_image::Version>| version.as_ref().map_or("–".into(), ToString::to_string);
+    let (from, to) = (version(&entry.from), version(&entry.to));
+    let about = entry.to.as_ref().or(entry.from.as_ref()).map_or("–".into(), ToString::to_string);
+    let slot = entry.slot.map(|slot| format!(" in slot {slot}")).unwrap_or_default();
+    let sentence = match entry.what {
+        What::Init => format!("{name}: base {about} put in place"),
+        What::Stage => format!("{name}: staging {about}{slot}"),
+        What::Abandon => format!("{name}: unfinished stage{slot} cleared"),
+        What::Seal => format!("{name}: sealed {about}{slot}"),
+        What::Switch => format!("{name}: switched from {from} to {to}{slot}"),
+        What::Try => format!("{name}: restart on trial with {about}"),
+        What::FallBack => format!("{name}: fell back from {from} to {to}{slot}"),
+        What::Confirm => format!("{name}: confirmed {about}"),
+        What::Rollback => format!("{name}: rolled back from {from} to {to}{slot}"),
+        What::Remove => format!("{name}: removed {from}; back to {to}{slot}"),
+        What::Lift => format!("{name}: denial of {about} lifted"),
+        What::Vacuum => format!("{name}: slot emptied{slot}, which held {about}"),
+        _ => format!("{name}: {}", entry.what.name()),
+    };
+    match &entry.reason {
+        Some(reason) => format!("{sentence} ({reason})"),
+        None => sentence,
+    }
+}
+
+pub(crate) fn entry_json(entry: &LogEntry) -> Value {
+    json!({
+        "at": entry.at, "event": entry.what.name(), "component": entry.component.as_str(),
+        "from": entry.from.as_ref().map(ToString::to_string), "to": entry.to.as_ref().map(ToString::to_string),
+        "slot": entry.slot.map(Slot::name), "reason": entry.reason,
+    })
+}

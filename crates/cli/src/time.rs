@@ -1,0 +1,44 @@
+//! The clock, and times on the command line.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970 by the system's clock; 0 if it stands before that.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A date (`2027-01-31`, midnight UTC) or a time as in RFC 3339, as seconds since 1970.
+#[cfg(feature = "make")]
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    let bad = || format!("expected a date such as 2027-01-31 or 2027-01-31T12:00:00Z, got {text:?}");
+    let moment = match text.parse::<Timestamp>() {
+        Ok(moment) => moment,
+        Err(_) => {
+            let date: Date = text.parse().map_err(|_| bad())?;
+            date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| bad())?.timestamp()
+        }
+    };
+    u64::try_from(moment.as_second()).map_err(|_| bad())
+}
+
+/// As [`parse`], or plain seconds, as SOURCE_DATE_EPOCH has them.
+#[cfg(feature = "make")]
+pub(crate) fn parse_created(text: &str) -> Result<u64, String> {
+    text.parse().or_else(|_| parse(text))
+}
+
+#[cfg(all(test, feature = "make"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_times_parse() {
+        assert_eq!(parse("1970-01-02"), Ok(86_400));
+        assert_eq!(parse("1970-01-01T01:00:00+01:00"), Ok(0));
+        assert_eq!(parse_created("1700000000"), Ok(1_700_000_000));
+        assert!(parse("tomorrow").is_err());
+        assert!(parse("1960-01-01").is_err());
+    }
+}
