@@ -172,7 +172,12 @@ impl Tree {
     }
 
     /// The tree that `changes` make of `self`. Every rule is checked anew.
+    ///
+    /// There is one spelling of what leads from one tree to another, that of [`Tree::changes_to`]: paths
+    /// ascend, nothing is put that is there already, `fresh` is right. Any other is refused.
     pub fn with(&self, changes: &Changes) -> Result<Self, TreeError> {
+        ascend(changes.removed.iter())?;
+        ascend(changes.put.iter().map(|entry| &entry.path))?;
         let mut entries: BTreeMap<&[u8], &Entry> =
             self.entries.iter().map(|e| (e.path.as_slice(), e)).collect();
         for path in &changes.removed {
@@ -180,14 +185,29 @@ impl Tree {
                 return Err(TreeError::at(path, "a path is removed that the source does not have"));
             }
         }
-        let mut put = BTreeSet::new();
         for entry in &changes.put {
-            if !put.insert(&entry.path) {
-                return Err(TreeError::at(&entry.path, "a path occurs twice"));
+            if entries.insert(&entry.path, entry) == Some(entry) {
+                return Err(TreeError::at(&entry.path, "an entry is put that the source has already"));
             }
-            entries.insert(&entry.path, entry);
         }
-        Self::new(entries.into_values().cloned().collect())
+        let tree = Self::new(entries.into_values().cloned().collect())?;
+        self.same_sizes(&tree)?;
+        let right = self.changes_to(&tree);
+        if right.removed != changes.removed || right.put != changes.put {
+            return Err(TreeError::at(b"", "a path is both removed and put"));
+        }
+        if right.fresh != changes.fresh {
+            return Err(TreeError::at(b"", "the contents said to be fresh are not those the source lacks"));
+        }
+        Ok(tree)
+    }
+
+    /// A digest stands for one content, in both trees, so for one size.
+    fn same_sizes(&self, other: &Self) -> Result<(), TreeError> {
+        let sizes: BTreeMap<Digest, u64> = self.files().map(|(_, file)| (file.digest, file.size)).collect();
+        let mut lies =
+            other.files().filter(|(_, file)| sizes.get(&file.digest).is_some_and(|s| *s != file.size));
+        lies.next().map_or(Ok(()), |(path, _)| Err(TreeError::at(path, "one digest has two sizes")))
     }
 }
 
@@ -299,6 +319,16 @@ impl Entry {
 }
 
 // ---- the rules
+
+/// Changes name each path once, in ascending order.
+fn ascend<'a>(paths: impl Iterator<Item = &'a Vec<u8>> + Clone) -> Result<(), TreeError> {
+    let mut pairs = paths.clone().zip(paths.skip(1));
+    match pairs.find(|(before, after)| before >= after) {
+        None => Ok(()),
+        Some((before, after)) if before == after => Err(TreeError::at(after, "a path occurs twice")),
+        Some((_, after)) => Err(TreeError::at(after, "paths are out of order")),
+    }
+}
 
 fn check(entries: &[Entry]) -> Result<(), TreeError> {
     let mut directories: BTreeSet<&[u8]> = BTreeSet::new();

@@ -502,13 +502,61 @@ fn changes_that_do_not_fit_are_refused() {
         old.with(&Changes { removed, put: put.to_vec(), fresh: vec![] }).unwrap_err().rule
     };
     assert!(rule(&["absent"], &[]).contains("does not have"));
-    assert!(rule(&["link", "link"], &[]).contains("does not have"));
+    assert!(rule(&["link", "link"], &[]).contains("twice"));
     assert!(rule(&[], &[file("new", "1"), file("new", "2")]).contains("twice"));
     assert!(rule(&[], &[file("../x", "1")]).contains(". or .."));
     assert!(rule(&["etc"], &[]).contains("parent is not a directory"), "children would dangle");
     assert!(rule(&[], &[symlink("etc", b"/etc")]).contains("parent is not a directory"));
     assert!(rule(&["etc/a"], &[]).contains("earlier regular file"), "its hard link would dangle");
     assert!(rule(&[""], &[]).contains("not the root"));
+}
+
+#[test]
+fn changes_have_one_spelling() {
+    let old = tree(sample());
+    let new = tree(vec![dir(""), file("b", "1"), file("c", "1"), file("d", "two"), file("e", "2")]);
+    let right = old.changes_to(&new);
+    assert_eq!(old.with(&right), Ok(new));
+    let rule = |change: &dyn Fn(&mut Changes)| {
+        let mut changes = right.clone();
+        change(&mut changes);
+        old.with(&changes).unwrap_err().rule
+    };
+    assert_eq!(right.fresh, [0, 3], "c has b's content, d the source's");
+    assert!(rule(&|c| c.removed.swap(0, 1)).contains("out of order"));
+    assert!(rule(&|c| c.put.swap(0, 1)).contains("out of order"));
+    assert!(rule(&|c| c.put.insert(0, dir(""))).contains("has already"));
+    assert!(rule(&|c| c.put.push(symlink("link", b"../dangling"))).contains("both removed and put"));
+    for fresh in [&[0][..], &[3], &[0, 1, 3], &[0, 2, 3], &[0, 3, 3], &[3, 0], &[1, 3], &[]] {
+        assert!(rule(&|c| c.fresh = fresh.to_vec()).contains("fresh"), "{fresh:?}");
+    }
+}
+
+#[test]
+fn parts_of_changes_ascend_as_one() {
+    let old = tree(sample());
+    let new = tree(vec![dir(""), file("b", "x"), file("c", "y"), file("d", "z")]);
+    let join = |parts: &[Changes]| {
+        let mut whole = Changes::default();
+        parts.iter().for_each(|part| whole.append(part.clone()));
+        old.with(&whole)
+    };
+    let mut parts = old.changes_to(&new).split(150);
+    assert!(parts.len() > 2);
+    assert_eq!(join(&parts), Ok(new));
+    parts.reverse();
+    assert!(join(&parts).unwrap_err().rule.contains("out of order"));
+}
+
+#[test]
+fn one_digest_has_one_size_in_source_and_target() {
+    let old = tree(sample());
+    let mut lie = file("etc/a", "one");
+    let Node::File(_, content) = &mut lie.node else { unreachable!() };
+    content.size += 1;
+    let changes = Changes { removed: vec![], put: vec![lie], fresh: vec![] };
+    let error = old.with(&changes).unwrap_err();
+    assert_eq!((error.path.as_str(), error.rule), ("etc/a", "one digest has two sizes"));
 }
 
 #[test]
