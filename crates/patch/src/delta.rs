@@ -94,7 +94,7 @@ impl<'a> Walker<'a> {
         let from = self.from;
         self.copy = self.copy.saturating_sub(len);
         self.left = self.left.saturating_sub(len);
-        self.from = from.checked_add(len).ok_or("a copy reaches past the end of all addresses")?;
+        self.from = from.saturating_add(len);
         Ok(Some(Step::Copy { from, len: usize::try_from(len).unwrap_or(room) }))
     }
 
@@ -150,14 +150,13 @@ impl<'a> Walker<'a> {
         if total > self.left {
             return Err("the instructions make more than the chunk's target length");
         }
+        let mut from = self.from.checked_add(self.literal);
         if self.copy > 0 {
             let jump = self.copy_offsets.signed().map_err(|Bad| NUMBERS)?;
-            let straight_on = self.from.checked_add(self.literal);
-            let from = straight_on.and_then(|from| from.checked_add_signed(jump));
-            self.from = from.ok_or("a copy's address overflows")?;
-        } else {
-            self.from = self.from.saturating_add(self.literal);
+            from = from.and_then(|from| from.checked_add_signed(jump));
         }
+        self.from = from.ok_or("a copy's address overflows")?;
+        self.from.checked_add(self.copy).ok_or("a copy reaches past the end of all addresses")?;
         Ok(())
     }
 
