@@ -3,7 +3,7 @@
 use crate::cursor::{Bad, Cursor};
 use crate::{ChunkRef, Error, Limits};
 use siding_image::Changes;
-use zstd::zstd_safe::DCtx;
+use zstd::zstd_safe::{DCtx, find_frame_compressed_size};
 
 /// A named run of bytes inside a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +202,9 @@ impl Stored {
 
     fn decode_frame(&self, coder: Coder, bytes: &[u8], len: u64, prefix: &[u8]) -> Result<Vec<u8>, Error> {
         let len = usize::try_from(len).map_err(|_| self.malformed("a length does not fit this machine"))?;
+        if !matches!(coder, Coder::Raw) && !is_one_zstd_frame(bytes) {
+            return Err(self.malformed("its zstd data is not exactly one frame"));
+        }
         let history = match coder {
             Coder::Raw if bytes.len() == len => return Ok(bytes.to_vec()),
             Coder::Raw => return Err(self.malformed("a raw frame's length is not that of its streams")),
@@ -214,7 +217,9 @@ impl Stored {
                 start.and_then(|start| prefix.get(start..)).ok_or_else(short)?
             }
         };
-        let mut out = Vec::with_capacity(len);
+        let mut out = Vec::new();
+        let memory = |_| self.malformed("it needs more memory than there is");
+        out.try_reserve_exact(len).map_err(memory)?;
         let mut context = DCtx::create();
         let done = context.ref_prefix(history).and_then(|_| context.decompress(&mut out, bytes));
         match done {
@@ -256,8 +261,8 @@ impl Stored {
         let count = cursor.byte().map_err(short)?;
         let mut streams = Vec::new();
         for _ in 0..count {
-            let stream = Stream::of_code(cursor.byte().map_err(short)?);
-            let stream = stream.ok_or_else(|| self.malformed("it has an unknown stream"))?;
+            let code = cursor.byte().map_err(short)?;
+            let stream = Stream::of_code(code).ok_or_else(|| self.unknown("stream", code))?;
             let len = cursor.number().map_err(short)?;
             if len == 0 {
                 return Err(self.malformed("an empty stream is listed"));
@@ -271,7 +276,7 @@ impl Stored {
             0 => Coder::Raw,
             1 => Coder::Zstd,
             2 => Coder::ZstdAfter(self.checked_prefix(cursor.number().map_err(short)?)?),
-            coder => return Err(Error::UnknownCoder { chunk: self.index, coder }),
+            coder => return Err(self.unknown("coder", coder)),
         };
         let stored = cursor.number().map_err(short)?;
         let bytes =
@@ -280,6 +285,9 @@ impl Stored {
     }
 
     fn checked_prefix(&self, len: u64) -> Result<u64, Error> {
+        if len == 0 {
+            return Err(self.malformed("a coder with history has none"));
+        }
         if len > self.limits.prefix {
             let what = format!("the history of chunk {}", self.index);
             return Err(Error::TooLarge { what, got: len, limit: self.limits.prefix });
@@ -287,7 +295,18 @@ impl Stored {
         Ok(len)
     }
 
+    fn unknown(&self, what: &'static str, number: u8) -> Error {
+        Error::Unknown { part: format!("chunk {}", self.index), what, number: number.into() }
+    }
+
     fn malformed(&self, rule: &'static str) -> Error {
         Error::malformed(format!("chunk {}", self.index), rule)
     }
+}
+
+/// Whether `bytes` are one Zstandard frame and nothing else: the library alone would also take several, and
+/// skip over foreign ones.
+fn is_one_zstd_frame(bytes: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+    bytes.starts_with(&MAGIC) && find_frame_compressed_size(bytes).is_ok_and(|len| len == bytes.len())
 }

@@ -87,6 +87,9 @@ impl Envelope {
             if !headers || !kid {
                 return Err(bad());
             }
+            if signatures.last().is_some_and(|(before, _)| *before >= id) {
+                return Err(bad());
+            }
             signatures.push((id, signature));
         }
         Ok(Self { manifest, signatures })

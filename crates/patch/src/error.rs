@@ -59,12 +59,14 @@ pub enum Error {
     },
     /// The changes of a tree break a rule of trees.
     Tree(TreeError),
-    /// A stream is coded in a way this program does not know.
-    UnknownCoder {
-        /// Which chunk.
-        chunk: usize,
-        /// The coder's number.
-        coder: u8,
+    /// A part has something that this program does not know; perhaps a later one does.
+    Unknown {
+        /// Which part.
+        part: String,
+        /// What it is: "field", "chunk kind", "coder", "stream".
+        what: &'static str,
+        /// Its number.
+        number: u64,
     },
     /// A length exceeds the limits.
     TooLarge {
@@ -116,7 +118,7 @@ impl Error {
             | Self::Malformed { .. }
             | Self::Tree(_) => Fault::Corrupt,
             Self::Unsigned | Self::TooFewSignatures { .. } => Fault::NotTrusted,
-            Self::Version(_) | Self::UnknownCoder { .. } => Fault::TooNew,
+            Self::Version(_) | Self::Unknown { .. } => Fault::TooNew,
             Self::TooLarge { .. } => Fault::Limits,
             Self::Key(_) => Fault::Caller,
             Self::Io { .. } => Fault::Medium,
@@ -155,12 +157,10 @@ impl fmt::Display for Error {
             Self::Tree(error) => {
                 write!(f, "the tree in the patch is not well formed: {error}; report it to its maker")
             }
-            Self::UnknownCoder { chunk, coder } => {
-                write!(
-                    f,
-                    "chunk {chunk} uses coder {coder}, which this siding does not know; install a newer siding"
-                )
-            }
+            Self::Unknown { part, what, number } => write!(
+                f,
+                "{part} of the patch has {what} {number}, which this siding does not know; install a newer siding"
+            ),
             Self::TooLarge { what, got, limit } => write!(
                 f,
                 "{what} of the patch takes {got} bytes, the limit is {limit}; if its maker is trusted, raise the limit"
@@ -204,7 +204,7 @@ mod tests {
             Error::Trailing,
             Error::ChunkDigest { chunk: 1, expected: digest, got: digest },
             Error::malformed("the manifest", "keys are out of order"),
-            Error::UnknownCoder { chunk: 0, coder: 77 },
+            Error::Unknown { part: "chunk 0".into(), what: "coder", number: 77 },
             Error::TooLarge { what: "chunk 2".into(), got: 99, limit: 10 },
             Error::Unsigned,
             Error::TooFewSignatures { good: 1, threshold: 2, present: 3 },

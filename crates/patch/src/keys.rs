@@ -6,7 +6,8 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use siding_image::Digest;
 use std::fmt;
 
-/// A short name for a key: the first 8 bytes of the SHA-256 of its 32 public bytes. A hint, never trusted.
+/// A short name for a key: the first 8 bytes of the SHA-256 of its 32 public bytes. It says which key to try a
+/// signature with, and vouches for nothing itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub [u8; 8]);
 
@@ -74,14 +75,15 @@ impl Trust {
         self.threshold
     }
 
-    /// The distinct trusted keys that vouch for the messages; the one place where signatures are counted.
-    pub(crate) fn signers<'a>(
-        &self,
-        signed: impl Iterator<Item = (Vec<u8>, &'a [u8])> + Clone,
-    ) -> Vec<KeyId> {
-        let signed_by =
-            |key: &&PublicKey| signed.clone().any(|(message, signature)| key.vouches(&message, signature));
-        self.keys.iter().filter(signed_by).map(PublicKey::id).collect()
+    /// The distinct trusted keys that vouch for the message; the one place where signatures are counted.
+    ///
+    /// A signature counts only for the key it names, so that each is verified once at most.
+    pub(crate) fn signers(&self, message: &[u8], signatures: &[(KeyId, [u8; 64])]) -> Vec<KeyId> {
+        let signed_by = |key: &PublicKey, id: KeyId| {
+            signatures.iter().any(|(named, signature)| *named == id && key.vouches(message, signature))
+        };
+        let ids = self.keys.iter().map(|key| (key, key.id()));
+        ids.filter(|(key, id)| signed_by(key, *id)).map(|(_, id)| id).collect()
     }
 }
 
@@ -184,9 +186,17 @@ mod tests {
         let twice = vec![key(1).public(), key(1).public()];
         assert!(Trust::new(twice.clone(), 2).is_err());
         let trust = Trust::new(twice, 1).unwrap();
-        let good = key(1).sign(b"m");
-        let signed = [(b"m".to_vec(), &good[..]), (b"m".to_vec(), &good[..])];
-        assert_eq!(trust.signers(signed.into_iter()).len(), 1);
+        let good = (key(1).public().id(), key(1).sign(b"m"));
+        assert_eq!(trust.signers(b"m", &[good, good]).len(), 1);
+    }
+
+    #[test]
+    fn a_signature_counts_only_for_the_key_it_names() {
+        let trust = Trust::new(vec![key(1).public(), key(2).public()], 1).unwrap();
+        let [one, two] = [1, 2].map(|seed| key(seed).public().id());
+        assert_eq!(trust.signers(b"m", &[(one, key(1).sign(b"m"))]), [one]);
+        assert_eq!(trust.signers(b"m", &[(two, key(1).sign(b"m"))]), []);
+        assert_eq!(trust.signers(b"n", &[(one, key(1).sign(b"m"))]), []);
     }
 
     #[test]

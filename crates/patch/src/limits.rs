@@ -10,6 +10,8 @@ pub struct Limits {
     pub stored: u64,
     /// One chunk once decoded, all streams together, in bytes. Default 8 MiB: what the device must hold.
     pub decoded: u64,
+    /// What one chunk makes of the target, in bytes. Default 1 GiB: bounds the plan of a chunk, some 1 MiB.
+    pub target: u64,
     /// How much of the target before a chunk its coder may refer to, in bytes. Default 8 MiB.
     pub prefix: u64,
     /// The changes of a tree, all its chunks together and decoded, in bytes. Default 64 MiB: half a million
@@ -24,6 +26,7 @@ impl Default for Limits {
             envelope: 4 * MIB,
             stored: 8 * MIB + (64 << 10),
             decoded: 8 * MIB,
+            target: 1024 * MIB,
             prefix: 8 * MIB,
             changes: 64 * MIB,
         }

@@ -94,6 +94,8 @@ pub enum Severity {
 }
 
 const PART: &str = "the manifest";
+/// The largest image, in bytes, so that no offset into one overflows.
+const MAX_SIZE: u64 = i64::MAX as u64;
 
 impl Manifest {
     /// The length in bytes of what the delta chunks make together.
@@ -157,9 +159,21 @@ impl Manifest {
         }
     }
 
+    /// The names in it, one line each.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let ids = self.advisories.iter().map(|advisory| &advisory.id);
+        ids.chain(&self.restart).chain(&self.products).map(String::as_str)
+    }
+
     /// Rules between fields: `docs/format.md` section 3.3.
     fn check(&self) -> Result<(), Error> {
         let fail = |rule| Err(Error::malformed(PART, rule));
+        if self.source.identity.size.max(self.target.identity.size) > MAX_SIZE {
+            return fail("an image's size is 2^63 or more");
+        }
+        if !self.texts().all(is_plain) || !self.advisories.iter().all(|a| is_plain_text(&a.text)) {
+            return fail("a text is empty or holds control characters");
+        }
         if self.source.identity.kind != self.target.identity.kind {
             return fail("source and target are of different kinds");
         }
@@ -184,6 +198,16 @@ impl Manifest {
             Some(_) => Ok(()),
         }
     }
+}
+
+/// What is printed on a terminal cannot steer it.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
+}
+
+/// As [`is_plain`], of any number of lines.
+fn is_plain_text(text: &str) -> bool {
+    !text.contains(|c: char| c.is_control() && c != '\n')
 }
 
 impl Severity {
@@ -300,24 +324,24 @@ struct Rest {
 impl Draft {
     fn read(bytes: &[u8]) -> Result<Self, Error> {
         let mut draft = Self::default();
-        draft.fill(&mut Decoder::new(bytes)).map_err(|e| match e.to_string() {
-            // A key of a later format revision deserves a better answer than "malformed".
-            text if text.contains(UNKNOWN_KEY) => {
-                Error::malformed(PART, "it has a field this siding does not know")
-            }
-            _ => Error::malformed(PART, "it does not follow the format's grammar"),
+        let mut unknown = None;
+        draft.fill(&mut Decoder::new(bytes), &mut unknown).map_err(|_| match unknown {
+            // What a later format may bring deserves a better answer than "malformed".
+            Some((what, number)) => Error::Unknown { part: PART.into(), what, number },
+            None => Error::malformed(PART, "it does not follow the format's grammar"),
         })?;
         Ok(draft)
     }
 
-    fn fill(&mut self, input: In<'_, '_>) -> Result<(), Bad> {
+    fn fill(&mut self, input: In<'_, '_>, unknown: &mut Unknown) -> Result<(), Bad> {
         for _ in 0..input.map()?.ok_or_else(bad)? {
             let rest = &mut self.rest;
-            match input.u8()? {
+            let key = input.u64()?;
+            match u8::try_from(key).unwrap_or(0) {
                 key::COMPONENT => self.component = Some(parse(input.str()?)?),
                 key::SOURCE => self.source = Some(decode_image(input)?),
                 key::TARGET => self.target = Some(decode_image(input)?),
-                key::CHUNKS => self.chunks = Some(decode_list(input, decode_chunk)?),
+                key::CHUNKS => self.chunks = Some(decode_list(input, |input| decode_chunk(input, unknown))?),
                 key::EPOCH => rest.epoch = input.u64()?,
                 key::ADVISORIES => rest.advisories = decode_list(input, decode_advisory)?,
                 key::RESTART => rest.restart = decode_list(input, |input| Ok(input.str()?.to_owned()))?,
@@ -328,7 +352,10 @@ impl Draft {
                     expect_array(input, 3)?;
                     rest.minimum = Some([input.u64()?, input.u64()?, input.u64()?]);
                 }
-                _ => return Err(Bad::message(UNKNOWN_KEY)),
+                _ => {
+                    *unknown = Some(("field", key));
+                    return Err(bad());
+                }
             }
         }
         Ok(())
@@ -352,9 +379,13 @@ impl Draft {
     }
 }
 
-const UNKNOWN_KEY: &str = "unknown key";
+/// What was met that this version does not know, and its number.
+type Unknown = Option<(&'static str, u64)>;
 
-fn decode_list<T>(input: In<'_, '_>, each: impl Fn(In<'_, '_>) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
+fn decode_list<T>(
+    input: In<'_, '_>,
+    mut each: impl FnMut(In<'_, '_>) -> Result<T, Bad>,
+) -> Result<Vec<T>, Bad> {
     let count = input.array()?.ok_or_else(bad)?;
     // Grown item by item: the input's own length, not the stated count, bounds the memory.
     (0..count).map(|_| each(input)).collect()
@@ -372,13 +403,19 @@ fn decode_image(input: In<'_, '_>) -> Result<ImageRef, Bad> {
     Ok(ImageRef { version, identity: Identity { kind, size, digest: decode_digest(input)? } })
 }
 
-fn decode_chunk(input: In<'_, '_>) -> Result<ChunkRef, Bad> {
-    expect_array(input, 5)?;
-    let kind = match input.u8()? {
+fn decode_chunk(input: In<'_, '_>, unknown: &mut Unknown) -> Result<ChunkRef, Bad> {
+    let fields = input.array()?;
+    let kind = match input.u64()? {
         0 => ChunkKind::Changes,
         1 => ChunkKind::Delta,
-        _ => return Err(bad()),
+        number => {
+            *unknown = Some(("chunk kind", number));
+            return Err(bad());
+        }
     };
+    if fields != Some(5) {
+        return Err(bad());
+    }
     let (stored, decoded, target) = (input.u64()?, input.u64()?, input.u64()?);
     Ok(ChunkRef { kind, stored, decoded, target, digest: decode_digest(input)? })
 }

@@ -30,9 +30,7 @@ pub struct Checked<R> {
 /// trusted keys signed it, or if a length exceeds `limits`.
 pub fn open<R: Read>(mut reader: R, trust: &Trust, limits: &Limits) -> Result<Checked<R>, Error> {
     let (head, envelope, len) = read_envelope(&mut reader, limits)?;
-    let message = envelope.to_be_signed(&head);
-    let signed = envelope.signatures.iter().map(|(_, signature)| (message.clone(), signature.as_slice()));
-    let signers = trust.signers(signed);
+    let signers = trust.signers(&envelope.to_be_signed(&head), &envelope.signatures);
     let present = envelope.signatures.len();
     if signers.len() < trust.threshold() {
         if present == 0 {
@@ -93,7 +91,11 @@ fn parse_header(header: &[u8]) -> Result<([u8; HEAD], u64), Error> {
 }
 
 fn check_lengths(index: usize, chunk: &ChunkRef, limits: &Limits) -> Result<(), Error> {
-    let checks = [("stored", chunk.stored, limits.stored), ("decoded", chunk.decoded, limits.decoded)];
+    let checks = [
+        ("stored", chunk.stored, limits.stored),
+        ("decoded", chunk.decoded, limits.decoded),
+        ("made", chunk.target, limits.target),
+    ];
     for (name, got, limit) in checks {
         if got > limit {
             return Err(Error::TooLarge { what: format!("chunk {index}, {name},"), got, limit });
