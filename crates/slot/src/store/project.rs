@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// Points `current` at the slot, unless it does already.
 ///
-/// A reader finds the old image or the new one at every moment. Once this returned Ok the link survives a power
-/// cut; without it, opening the store for writing makes it again.
+/// A reader finds the old image or the new one at every moment. Once this returned Ok, a link that it changed
+/// survives a power cut; one that a killed process changed may not, and opening the store makes it again.
 pub(super) fn set_current(disk: &dyn Disk, layout: &Layout, component: &Component, slot: Slot) -> Result<()> {
     let (link, wanted) = (layout.current(component), Layout::current_target(slot));
     if fs::read_link(&link).is_ok_and(|target| target == wanted) {

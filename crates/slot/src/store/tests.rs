@@ -294,6 +294,8 @@ fn a_description_that_is_not_the_sealed_one_is_refused() {
     let yard = Yard::new();
     let store = yard.store();
     let path = yard.root().join("components/c/base/tree");
+    assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o555, "frozen");
+    Real.set(path.parent().unwrap(), Attribute::Mode(0o755)).unwrap();
     fs::remove_file(&path).unwrap();
     fs::write(&path, yard.image("new").tree().unwrap().encode()).unwrap();
     assert_eq!(store.image(&name("c"), Slot::Base).unwrap_err().kind(), Kind::Corrupt);
