@@ -120,6 +120,7 @@ fn target(manifest: &Manifest) -> Target {
     Target {
         restart: manifest.restart.clone(),
         advisories,
+        source: Some(manifest.source.identity),
         ..Target::new(manifest.target.version.clone(), manifest.target.identity, manifest.epoch)
     }
 }

@@ -1,7 +1,9 @@
 //! The command line.
 
 use crate::progress::Mode;
-use clap::{Parser, Subcommand, ValueEnum};
+#[cfg(feature = "make")]
+use clap::ValueEnum;
+use clap::{Parser, Subcommand};
 use siding_image::{Component, Version};
 use std::path::PathBuf;
 
@@ -29,6 +31,8 @@ Exit codes: 0 done · 1 failed · 2 usage · 3 not for this device or base · 4 
 
 Try `siding demo` for the whole story on real files.";
 
+/// What to do. One exists per process, so its size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     #[cfg(feature = "make")]
@@ -44,7 +48,7 @@ pub(crate) enum Verb {
     Init(Init),
     Install(Install),
     Switch(Switch),
-    Confirm(Some1),
+    Confirm(Confirm),
     Rollback(Rollback),
     Remove(Remove),
     Status(Status),
@@ -312,7 +316,7 @@ pub(crate) struct Switch {
 /// Keep what is on trial
 #[derive(Debug, Parser)]
 #[command(name = "confirm", after_help = "Example: siding confirm libssl")]
-pub(crate) struct Some1 {
+pub(crate) struct Confirm {
     /// Which components [default: all that are on trial]
     pub(crate) components: Vec<Component>,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Verbs that change a store.
 
-use crate::args::{Boot, Init, Install, Remove, Rollback, Some1, StoreArgs, Switch, TrialArgs, Vacuum};
+use crate::args::{Boot, Confirm, Init, Install, Remove, Rollback, StoreArgs, Switch, TrialArgs, Vacuum};
 use crate::bytes::size;
 use crate::failure::{Code, Failure};
 use crate::keys;
@@ -101,7 +101,7 @@ pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {
     Ok(reply.needs_restart(!restart.is_empty()))
 }
 
-pub(crate) fn confirm(args: &Some1) -> Result<Reply, Failure> {
+pub(crate) fn confirm(args: &Confirm) -> Result<Reply, Failure> {
     let mut store = open(&args.store)?;
     let set = if args.components.is_empty() { on_trial(store.state()) } else { args.components.clone() };
     Ok(told(&store.confirm(&set, now())?, "nothing is on trial; nothing to confirm"))

@@ -27,6 +27,12 @@ impl Reply {
         self
     }
 
+    /// The text for people.
+    #[cfg(feature = "make")]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn print(&self, as_json: bool) -> ExitCode {
         let mut out = std::io::stdout().lock();
         let text = if as_json { format!("{:#}", self.json) } else { self.text.trim_end().to_owned() };
@@ -50,6 +56,7 @@ impl Paint {
         self.wrap("1", text)
     }
 
+    #[cfg(feature = "make")]
     pub(crate) fn dim(self, text: &str) -> String {
         self.wrap("2", text)
     }

@@ -1,7 +1,7 @@
 //! The clock, and times on the command line.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
+#[cfg(feature = "make")]
+use jiff::{Timestamp, civil::Date};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970 by the system's clock; 0 if it stands before that.
