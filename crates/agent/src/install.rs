@@ -5,7 +5,7 @@ use crate::permit::{held, permit};
 use siding_apply::{Clock, Progress};
 use siding_image::{Component, Version};
 use siding_patch::{Limits, Manifest, Trust};
-use siding_slot::{Slot, Store, Target, TrialTerms};
+use siding_slot::{Refusal, Slot, Store, Target, TrialTerms};
 use std::io::Read;
 
 /// What is asked for beside the patch itself.
@@ -70,7 +70,12 @@ pub fn install<R: Read>(
     let patch = siding_patch::open(reader, trust, limits)?; // who says so?
     let manifest = patch.manifest().clone();
     let component = permit(&manifest, store.state(), request)?;
-    if let Some(slot) = component.holding(&manifest.target.identity) {
+    let wanted = &manifest.target.identity;
+    if let Some(denied) = component.denial(&wanted.digest).filter(|_| !request.retry_denied) {
+        let (component, denied) = (manifest.component.clone(), Box::new(denied.clone()));
+        return Err(siding_slot::Error::Refused(Refusal::Denied { component, denied }).into());
+    }
+    if let Some(slot) = component.holding(wanted) {
         return already_there(store, &manifest, slot, request);
     }
     let no_source = || Error::NoSource {

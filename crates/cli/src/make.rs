@@ -76,7 +76,7 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     put_in_place(&args.output, &bytes)?;
     let (seconds, whole) = (started.elapsed().as_secs_f64(), new.identity().size);
     let text = format!(
-        "{}: {} {} → {}\n{}, {} of the new image ({}); {} chunks, {} covers; {}; {seconds:.1} s",
+        "{}: {} {} → {}\n{}, {} of the new image ({}); {}, {}; {}; {seconds:.1} s",
         args.output.display(),
         manifest.component,
         manifest.source.version,
@@ -84,8 +84,8 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
         size(written),
         percent(written, whole),
         size(whole),
-        delta.chunks.len(),
-        delta.covers,
+        count(delta.chunks.len(), "chunk"),
+        count(delta.covers, "cover"),
         match keys.len() {
             0 => "not signed".to_owned(),
             1 => "signed".to_owned(),
@@ -99,6 +99,11 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
         "signatures": keys.len(), "seconds": seconds,
     });
     Ok(Reply::new(text, json))
+}
+
+/// `1 chunk`, `2 chunks`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn name_of(step: Step) -> &'static str {
