@@ -203,7 +203,7 @@ impl<R: Read> Run<'_, R> {
     }
 }
 
-/// Makes a batch of tiles in `buffers`; returns each one's leaf digests.
+/// Makes a batch of tiles in `buffers`; returns for each the digests of the blocks that lie wholly in it.
 fn build(
     index: usize,
     batch: &[Tile<'_>],
@@ -214,7 +214,9 @@ fn build(
     work.map(|(tile, buffer)| {
         buffer.resize(tile.len, 0);
         tile.clone().build(index, source, buffer)?;
-        Ok(verity::leaves(buffer))
+        let blocks = buffer.get(tile.head..).unwrap_or_default();
+        let whole = blocks.len() - blocks.len() % BLOCK;
+        Ok(verity::leaves(blocks.get(..whole).unwrap_or_default()))
     })
     .collect()
 }
@@ -230,19 +232,24 @@ struct Output<'a> {
     blob: usize,
     blob_start: u64,
     merkle: Merkle,
+    /// Its last bytes written, if they do not fill a digest block yet: chunks and files end anywhere.
+    partial: Vec<u8>,
 }
 
 impl<'a> Output<'a> {
     fn new(layout: &'a Layout, sink: &'a mut dyn Sink, progress: &'a mut dyn Progress) -> Self {
-        Self { layout, sink, progress, written: 0, blob: 0, blob_start: 0, merkle: Merkle::new() }
+        let (merkle, partial) = (Merkle::new(), Vec::new());
+        Self { layout, sink, progress, written: 0, blob: 0, blob_start: 0, merkle, partial }
     }
 
-    /// The end of the tile that starts at `at`: a tile border counted from its file's start, or the file's end.
-    fn cut(&self, at: u64) -> u64 {
-        let Some((_, file)) = self.layout.around(at) else { return u64::MAX };
+    /// The end of the tile that starts at `at`: a tile border counted from its file's start, or the file's end;
+    /// and how many bytes there are up to the next border of a digest block.
+    fn cut(&self, at: u64) -> (u64, usize) {
+        let Some((_, file)) = self.layout.around(at) else { return (u64::MAX, 0) };
         let within = at.saturating_sub(file.start);
         let border = (within / TILE as u64).saturating_add(1).saturating_mul(TILE as u64);
-        file.start.saturating_add(border).min(file.end)
+        let head = within.next_multiple_of(BLOCK as u64).saturating_sub(within);
+        (file.start.saturating_add(border).min(file.end), usize::try_from(head).unwrap_or(0))
     }
 
     fn write(
@@ -256,12 +263,23 @@ impl<'a> Output<'a> {
             let within = self.written.saturating_sub(self.blob_start);
             let failed = |source| Error::Sink { offset: tile.start, source };
             self.sink.write_at(self.blob, within, bytes).map_err(failed)?;
-            self.merkle.push(leaves);
+            self.hash(bytes, tile.head, leaves);
             self.written = self.written.saturating_add(bytes.len() as u64);
             self.finish_blobs()?;
         }
         self.progress.advanced(self.written, self.layout.len());
         Ok(())
+    }
+
+    /// Takes in a tile's digests, and the bytes on both sides of its whole blocks.
+    fn hash(&mut self, bytes: &[u8], head: usize, leaves: &[Digest]) {
+        let (head, rest) = bytes.split_at(head);
+        self.partial.extend_from_slice(head);
+        if self.partial.len() == BLOCK {
+            self.merkle.push(&verity::leaves(&std::mem::take(&mut self.partial)));
+        }
+        self.merkle.push(leaves);
+        self.partial.extend_from_slice(rest.get(leaves.len() * BLOCK..).unwrap_or_default());
     }
 
     /// Contents without a byte are complete before anything is written.
@@ -275,6 +293,7 @@ impl<'a> Output<'a> {
             if self.written < end {
                 return Ok(());
             }
+            self.merkle.push(&verity::leaves(&std::mem::take(&mut self.partial)));
             let got = std::mem::take(&mut self.merkle).finish(file.size);
             if got != file.digest {
                 let part = if self.layout.fresh().len() == 1 {
