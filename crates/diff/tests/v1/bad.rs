@@ -1,0 +1,522 @@
+//! Patches with one flaw each, named for it. `docs/format.md` section 9 lists the same names.
+
+use crate::common::meta;
+use crate::forge::{
+    ALICE, BOB, Chunk, EXAMPLE_NEW, EXAMPLE_OLD, Forge, Image as Listed, array, envelope, frame, kid,
+    numbers, signature_entry, signed, text, uint,
+};
+use crate::good;
+use siding_image::{Changes, Content, Entry, FileRef, Image, Node, Tree, verity};
+use std::fs;
+use tempfile::TempDir;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// A part of what the reader says.
+    pub(crate) error: &'static str,
+    pub(crate) patch: Vec<u8>,
+    is_tree: bool,
+}
+
+/// The images that the patches start from.
+pub(crate) struct Sources {
+    pub(crate) file: Image,
+    pub(crate) tree: Image,
+    _dir: TempDir,
+}
+
+impl Sources {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("dir")).unwrap();
+        fs::write(dir.path().join("a"), b"one\n").unwrap();
+        fs::write(dir.path().join("dir/b"), b"two\n").unwrap();
+        let tree = Image::assume(dir.path(), Content::Tree(old_tree()));
+        Self { file: good::bytes(EXAMPLE_OLD), tree, _dir: dir }
+    }
+
+    pub(crate) fn of(&self, case: &Case) -> &Image {
+        if case.is_tree { &self.tree } else { &self.file }
+    }
+}
+
+pub(crate) fn all() -> Vec<Case> {
+    [file(), manifest(), chunk(), delta(), tree(), changes()].into_iter().flatten().collect()
+}
+
+fn case(name: &'static str, error: &'static str, patch: Vec<u8>) -> Case {
+    Case { name, error, patch, is_tree: false }
+}
+
+/// The example with something changed before it is signed.
+fn example(change: impl FnOnce(&mut Forge)) -> Vec<u8> {
+    let mut forge = Forge::example();
+    change(&mut forge);
+    forge.build()
+}
+
+/// The example after it was signed, with something changed.
+fn damaged(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut patch = Forge::example().build();
+    change(&mut patch);
+    patch
+}
+
+// ---- sections 1 and 2: the file, the envelope
+
+fn file() -> Vec<Case> {
+    let good = Forge::example();
+    let manifest = good.manifest();
+    let signatures = |list: Vec<Vec<u8>>| good.with_envelope(&envelope(&manifest, list));
+    let (mut one, mut two) = (good.signature(ALICE, &manifest), good.signature(BOB, &manifest));
+    if kid(ALICE) < kid(BOB) {
+        std::mem::swap(&mut one, &mut two);
+    }
+    let elsewhere = |seed| {
+        let other = Forge { signed_head: *b"another file", ..good.clone() };
+        other.signature(seed, &manifest)
+    };
+    let renamed = [good.signature(ALICE, &manifest)].map(|entry| {
+        let at = entry.windows(8).position(|window| window == kid(ALICE)).unwrap();
+        [&entry[..at], &kid(BOB), &entry[at + 8..]].concat()
+    });
+    let long_form = {
+        let short = envelope(&manifest, vec![good.signature(ALICE, &manifest)]);
+        let at = short.windows(2).position(|window| window == [0x58, manifest.len() as u8]).unwrap();
+        [&short[..at], &[0x59, 0], &short[at + 1..]].concat()
+    };
+    let trailed = [envelope(&manifest, vec![good.signature(ALICE, &manifest)]), vec![0]].concat();
+    let malleable = {
+        let entry = good.signature(ALICE, &manifest);
+        let signature = with_order_added(&entry[entry.len() - 64..]);
+        signature_entry(&kid(ALICE), &signature)
+    };
+    vec![
+        case("no-patch", "not a siding patch", damaged(|p| p[5] = b'\n')),
+        case("version-2", "format version 2", example(|f| (f.head[8], f.signed_head[8]) = (2, 2))),
+        case("reserved-not-zero", "reserved bytes", example(|f| (f.head[10], f.signed_head[10]) = (1, 1))),
+        case("cut-in-header", "ends inside the header", damaged(|p| p.truncate(15))),
+        case("cut-in-envelope", "ends inside the manifest", damaged(|p| p.truncate(100))),
+        case("cut-in-chunk", "ends inside chunk 0", damaged(|p| p.truncate(p.len() - 1))),
+        case("something-trails", "bytes follow the last chunk", example(|f| f.trailing = vec![0])),
+        case("envelope-too-long", "the limit is", damaged(|p| p[12..16].fill(0xff))),
+        case("envelope-not-cose", "not a COSE_Sign message", damaged(|p| p[17] = 97)),
+        case("envelope-long-form", "not canonical", good.with_envelope(&long_form)),
+        case("envelope-trails", "not canonical", good.with_envelope(&trailed)),
+        case("unsigned", "not signed", example(|f| f.signers = vec![])),
+        case("signed-by-a-stranger", "not trusted", example(|f| f.signers = vec![3])),
+        case("signed-for-another-head", "not trusted", signatures(vec![elsewhere(ALICE)])),
+        case("signature-names-another-key", "not trusted", signatures(renamed.to_vec())),
+        case("signature-malleable", "not trusted", signatures(vec![malleable])),
+        case("signatures-descend", "not a COSE_Sign message", signatures(vec![one.clone(), two])),
+        case("signature-twice", "not a COSE_Sign message", signatures(vec![one.clone(), one])),
+        case("chunk-damaged", "chunk 0 is damaged", damaged(|p| *p.last_mut().unwrap() ^= 1)),
+    ]
+}
+
+/// The same signature with the group's order added to its second half: sloppy verifiers take it.
+fn with_order_added(signature: &[u8]) -> Vec<u8> {
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let mut out = signature.to_vec();
+    let mut carry = 0;
+    for (byte, add) in out[32..].iter_mut().zip(ORDER) {
+        carry += u32::from(*byte) + u32::from(add);
+        *byte = carry as u8;
+        carry >>= 8;
+    }
+    out
+}
+
+// ---- section 3: the manifest
+
+fn manifest() -> Vec<Case> {
+    let good = Forge::example().manifest();
+    let spelled = |manifest: Vec<u8>| Forge::example().with_manifest(&manifest);
+    let field = |key, value: Vec<u8>| example(move |f| f.more.push((key, value)));
+    let advisory = |text_: &str| array(&[array(&[text("CVE-1"), uint(3), text(text_)])]);
+    let component = text("example");
+    let twice = [&[0xa5], &good[1..], &[1], &component[..]].concat();
+    let swapped = {
+        let first = 2 + component.len();
+        // The second field: its key, and an image whose version has three letters.
+        let second = first + 1 + 1 + text("1.0").len() + 1 + 1 + 34;
+        [&[0xa4], &good[first..second], &good[1..first], &good[second..]].concat()
+    };
+    vec![
+        case("field-unknown", "field 12", field(12, uint(0))),
+        case("field-unknown-large", "field 65536", field(65536, uint(0))),
+        case(
+            "field-missing",
+            "mandatory field is missing",
+            spelled([&[0xa3], &good[2 + component.len()..]].concat()),
+        ),
+        case("field-twice", "not canonical", spelled(twice)),
+        case("fields-descend", "not canonical", spelled(swapped)),
+        case("field-says-nothing", "not canonical", field(5, uint(0))),
+        case("manifest-trails", "not canonical", spelled([&good[..], &[0]].concat())),
+        case("manifest-indefinite", "grammar", spelled([&[0xbf], &good[1..], &[0xff]].concat())),
+        case("number-long-form", "not canonical", field(5, vec![0x18, 5])),
+        case("component-climbs", "grammar", example(|f| f.component = "../etc".into())),
+        case("version-malformed", "grammar", example(|f| f.target.version = "1.0 (A)".into())),
+        case("digest-short", "grammar", example(|f| f.target.digest.truncate(31))),
+        case("severity-unknown", "grammar", field(6, array(&[array(&[text("CVE-1"), uint(5), text("")])]))),
+        case("text-steers-the-terminal", "control characters", field(6, advisory("\x1b[2J"))),
+        case("text-empty", "text is empty", field(7, array(&[text("")]))),
+        case("kinds-differ", "different kinds", example(|f| f.target.kind = 1)),
+        case("size-2-to-the-63", "2^63 or more", example(|f| f.source.size = 1 << 63)),
+        case("file-has-changes", "a file none", example(|f| f.chunks.insert(0, Chunk::changes(&[0])))),
+        case(
+            "delta-makes-nothing",
+            "at least one byte",
+            example(|f| f.chunks.push(Chunk::of(1, 0, 0, vec![]))),
+        ),
+        case("too-little-made", "do not make the target's length", example(|f| f.target.size += 1)),
+        case("target-lengths-overflow", "overflow", {
+            example(|f| {
+                f.chunks = vec![f.chunks[0].clone(); 2];
+                f.chunks[0].target = u64::MAX;
+            })
+        }),
+        case("chunk-kind-unknown", "chunk kind 2", example(|f| f.chunk().kind = 2)),
+        case(
+            "stored-too-long",
+            "chunk 0, stored",
+            example(|f| f.chunk().stored = (8 << 20) + (64 << 10) + 1),
+        ),
+        case("decoded-too-long", "chunk 0, decoded", example(|f| f.chunk().decoded = (8 << 20) + 1)),
+        case("made-too-long", "chunk 0, made", {
+            example(|f| {
+                f.target.size = (1 << 30) + 1;
+                f.chunk().target = f.target.size;
+            })
+        }),
+    ]
+}
+
+// ---- section 4: chunks
+
+fn chunk() -> Vec<Case> {
+    // A frame that places the example's target as literals: one instruction of 21 bytes.
+    let plain = [&[21, 0][..], EXAMPLE_NEW].concat();
+    let streams = [(0, 1), (1, 1), (6, 21)];
+    let of = |decoded: u64, bytes: Vec<u8>| {
+        let mut forge = Forge::example();
+        forge.chunks = vec![Chunk::of(1, decoded, 21, bytes)];
+        forge.build()
+    };
+    let raw = |streams: &[(u8, u64)], decoded| of(decoded, frame(0, streams, None, &plain));
+    let zstd = zstd_frame(&plain);
+    let packed = |coded: &[u8]| of(23, frame(1, &streams, None, coded));
+    let after = |history| of(23, frame(2, &streams, Some(history), &zstd));
+    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0xaa][..], &zstd].concat();
+    let named = [&[0x28, 0xb5, 0x2f, 0xfd, 0x21, 9][..], &zstd[5..]].concat();
+    let halves = [zstd_frame(&plain[..10]), zstd_frame(&plain[10..])].concat();
+    vec![
+        case("coder-unknown", "coder 3", of(23, frame(3, &streams, None, &plain))),
+        case("coder-reserved", "coder 16", of(23, frame(16, &streams, None, &plain))),
+        case("stream-unknown", "stream 8", raw(&[(0, 1), (1, 1), (8, 21)], 23)),
+        case("stream-twice", "stream occurs twice", raw(&[(0, 1), (0, 1), (6, 21)], 23)),
+        case("stream-empty", "empty stream", raw(&[(0, 1), (1, 1), (2, 0), (6, 21)], 23)),
+        case("frame-without-streams", "holds no stream", of(0, frame(0, &[], None, &[]))),
+        case("frame-head-cut", "cut short", of(23, vec![0, 3, 0, 1])),
+        case("frame-past-the-end", "past the chunk's end", {
+            let mut bytes = frame(0, &streams, None, &plain);
+            bytes.pop();
+            of(23, bytes)
+        }),
+        case(
+            "length-long-form",
+            "not canonical",
+            of(23, [&[0, 3, 0, 0x81, 0][..], &[1, 1, 6, 21, 23], &plain].concat()),
+        ),
+        case("decoded-length-wrong", "do not add up", raw(&streams, 24)),
+        case("changes-in-a-delta", "mixed", raw(&[(0, 1), (1, 1), (7, 21)], 23)),
+        case("raw-length-wrong", "raw frame's length", of(23, frame(0, &streams, None, &plain[1..]))),
+        case("zstd-damaged", "not exactly one frame", packed(&zstd[1..])),
+        case("zstd-two-frames", "not exactly one frame", packed(&halves)),
+        case("zstd-skippable-frame", "not exactly one frame", packed(&skippable)),
+        case("zstd-trails", "not exactly one frame", packed(&[&zstd[..], &[0]].concat())),
+        case("zstd-too-short", "shorter than its streams", packed(&zstd_frame(&plain[..22]))),
+        case("zstd-too-long", "does not decode", packed(&zstd_frame(&[&plain[..], &[0]].concat()))),
+        case("zstd-with-dictionary", "does not decode", packed(&named)),
+        case("history-of-nothing", "has none", after(0)),
+        case("history-before-the-target", "more of the target than there is", after(1)),
+        case("history-too-long", "the limit is", after((8 << 20) + 1)),
+    ]
+}
+
+/// A Zstandard frame with one raw block (RFC 8878 section 3.1.1): magic, "one segment", length, block.
+fn zstd_frame(plain: &[u8]) -> Vec<u8> {
+    let len = plain.len() as u8;
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, len, len << 3 | 1, len >> 5, 0], plain].concat()
+}
+
+// ---- section 5: deltas
+
+/// The seven streams, from lists.
+#[derive(Clone)]
+struct Streams {
+    literal_lengths: Vec<u64>,
+    copy_lengths: Vec<u64>,
+    copy_offsets: Vec<i64>,
+    gaps: Vec<u64>,
+    runs: Vec<u64>,
+    values: Vec<u8>,
+    literals: Vec<u8>,
+}
+
+impl Streams {
+    fn example() -> Self {
+        Self {
+            literal_lengths: vec![0, 4],
+            copy_lengths: vec![16, 1],
+            copy_offsets: vec![0, -4],
+            gaps: vec![14],
+            runs: vec![0],
+            values: vec![1],
+            literals: b" Bye".to_vec(),
+        }
+    }
+
+    fn patch(&self) -> Vec<u8> {
+        let offsets = self.copy_offsets.iter().flat_map(|offset| signed(*offset)).collect();
+        self.patch_with(offsets)
+    }
+
+    fn patch_with(&self, offsets: Vec<u8>) -> Vec<u8> {
+        let all = [
+            numbers(&self.literal_lengths),
+            numbers(&self.copy_lengths),
+            offsets,
+            numbers(&self.gaps),
+            numbers(&self.runs),
+            self.values.clone(),
+            self.literals.clone(),
+        ];
+        let used: Vec<(u8, Vec<u8>)> = (0..).zip(all).filter(|(_, bytes)| !bytes.is_empty()).collect();
+        let mut forge = Forge::example();
+        forge.chunks = vec![Chunk::delta(EXAMPLE_NEW.len() as u64, &used)];
+        forge.build()
+    }
+}
+
+fn delta() -> Vec<Case> {
+    let with = |name, error, change: &dyn Fn(&mut Streams)| {
+        let mut streams = Streams::example();
+        change(&mut streams);
+        case(name, error, streams.patch())
+    };
+    let overlong = [signed(0), vec![0x87, 0x00]].concat();
+    vec![
+        with("instruction-does-nothing", "does nothing", &|s| {
+            s.literal_lengths.insert(0, 0);
+            s.copy_lengths.insert(0, 0);
+        }),
+        with("instruction-too-long", "more than the chunk's target", &|s| s.copy_lengths[1] = 2),
+        with("instruction-overflows", "lengths overflow", &|s| {
+            (s.literal_lengths[0], s.copy_lengths[0]) = (1 << 63, 1 << 63);
+        }),
+        with("instructions-cut", "cut short", &|s| s.literal_lengths.truncate(1)),
+        with("instruction-left-over", "left over", &|s| s.literal_lengths.push(1)),
+        with("copy-length-left-over", "left over", &|s| s.copy_lengths.push(1)),
+        with("copy-offset-left-over", "left over", &|s| s.copy_offsets.push(0)),
+        with("copy-offset-missing", "cut short", &|s| s.copy_offsets.truncate(1)),
+        case("copy-offset-long-form", "not canonical", Streams::example().patch_with(overlong)),
+        with("copy-before-the-source", "address overflows", &|s| s.copy_offsets[0] = -1),
+        with("copy-past-all-addresses", "past the end of all addresses", &|s| {
+            s.copy_lengths = vec![1, 16];
+            s.copy_offsets = vec![i64::MAX, i64::MAX - 4];
+        }),
+        with("gap-left-over", "left over", &|s| {
+            s.gaps.push(9);
+            s.runs.push(0);
+            s.values.push(1);
+        }),
+        with("gap-without-run", "cut short", &|s| s.gaps.push(0)),
+        with("run-without-gap", "cut short", &|s| s.runs.push(0)),
+        with("run-too-long", "too few differences", &|s| s.runs[0] = 1),
+        with("run-past-the-copies", "left over", &|s| {
+            (s.runs[0], s.values) = (3, vec![1; 4]);
+        }),
+        with("run-overflows", "overflows", &|s| s.runs[0] = u64::MAX),
+        with("difference-left-over", "left over", &|s| s.values.push(1)),
+        with("literal-missing", "too few literals", &|s| s.literals.truncate(3)),
+        with("literal-left-over", "left over", &|s| s.literals.push(b'!')),
+        with("target-wrong", "came out wrong", &|s| s.literals[3] = b'?'),
+    ]
+}
+
+// ---- section 6: trees
+
+fn entry(path: &str, node: Node) -> Entry {
+    Entry { path: path.into(), node }
+}
+
+fn directory(path: &str) -> Entry {
+    entry(path, Node::Directory(meta(0o755)))
+}
+
+fn regular(path: &str, content: &[u8]) -> Entry {
+    let content = FileRef { size: content.len() as u64, digest: verity::digest(content) };
+    entry(path, Node::File(meta(0o644), content))
+}
+
+fn symlink(path: &str, to: &str) -> Entry {
+    entry(path, Node::Symlink(meta(0o777), to.into()))
+}
+
+fn old_tree() -> Tree {
+    let list = vec![directory(""), regular("a", b"one\n"), directory("dir"), regular("dir/b", b"two\n")];
+    Tree::new(list).unwrap()
+}
+
+/// From the old tree to one without `a`, with another `dir/b` and a symbolic link.
+fn good_changes() -> Changes {
+    let put = vec![regular("dir/b", b"three\n"), symlink("link", "dir/b")];
+    Changes { removed: vec![b"a".to_vec()], put, fresh: vec![0] }
+}
+
+/// The patch that the bad ones of trees are made from.
+pub(crate) fn good_tree() -> Forge {
+    tree_patch(&[&good_changes().encode()])
+}
+
+/// A patch with these parts of changes that promises what the good changes make.
+fn tree_patch(parts: &[&[u8]]) -> Forge {
+    let listed = |version: &str, tree: &Tree| Listed {
+        version: version.into(),
+        kind: 1,
+        size: tree.size(),
+        digest: tree.digest().0.to_vec(),
+    };
+    let (old, new) = (old_tree(), old_tree().with(&good_changes()).unwrap());
+    let delta = Chunk::delta(6, &[(0, vec![6]), (1, vec![0]), (6, b"three\n".to_vec())]);
+    let chunks = parts.iter().map(|part| Chunk::changes(part)).chain([delta]).collect();
+    Forge::new(listed("1.0", &old), listed("1.0 (a)", &new), chunks)
+}
+
+fn tree_case(name: &'static str, error: &'static str, forge: &Forge) -> Case {
+    Case { name, error, patch: forge.build(), is_tree: true }
+}
+
+/// The good changes with something changed.
+fn changed(name: &'static str, error: &'static str, change: impl FnOnce(&mut Changes)) -> Case {
+    let mut changes = good_changes();
+    change(&mut changes);
+    tree_case(name, error, &tree_patch(&[&changes.encode()]))
+}
+
+/// The good changes with one more entry, in its place.
+fn put(name: &'static str, error: &'static str, entry: Entry) -> Case {
+    changed(name, error, |changes| {
+        let at = changes.put.partition_point(|other| other.path < entry.path);
+        changes.put.insert(at, entry);
+        changes.fresh = changes.fresh.iter().map(|index| index + usize::from(at <= *index)).collect();
+    })
+}
+
+fn tree() -> Vec<Case> {
+    let with_meta = |change: &dyn Fn(&mut siding_image::Meta)| {
+        let mut meta = meta(0o755);
+        change(&mut meta);
+        entry("x", Node::Directory(meta))
+    };
+    let sized = |path: &str, size| {
+        entry(path, Node::File(meta(0o644), FileRef { size, digest: verity::digest(path.as_bytes()) }))
+    };
+    let lie = entry("x", Node::File(meta(0o644), FileRef { size: 5, digest: verity::digest(b"two\n") }));
+    let folders = |count: usize| vec!["d"; count].join("/");
+    let long: String = folders(2048) + "/d";
+    vec![
+        put("path-climbs", ". or ..", regular("dir/../x", b"one\n")),
+        put("path-absolute", "absolute", regular("/etc/passwd", b"one\n")),
+        put("path-with-nul", "NUL", regular("x\0", b"one\n")),
+        put("path-too-long", "longer than 4095", directory(&long)),
+        put("name-too-long", "longer than 255", directory(&"x".repeat(256))),
+        put("parent-missing", "parent is not a directory", regular("x/y", b"one\n")),
+        put("path-through-a-symlink", "parent is not a directory", regular("link/y", b"one\n")),
+        put("symlink-empty", "symbolic link's target", symlink("x", "")),
+        put("hard-link-to-nothing", "earlier regular file", entry("x", Node::HardLink(b"y".to_vec()))),
+        put(
+            "hard-link-to-a-later-file",
+            "earlier regular file",
+            entry("dir/a", Node::HardLink(b"dir/b".to_vec())),
+        ),
+        put("mode-too-large", "more than 12 bits", with_meta(&|m| m.mode = 0o10000)),
+        put("nanoseconds-too-large", "reach a second", with_meta(&|m| m.nanoseconds = 1_000_000_000)),
+        put(
+            "attribute-without-name",
+            "attribute's name",
+            with_meta(&|m| drop(m.xattrs.insert(vec![], vec![]))),
+        ),
+        put("one-digest-two-sizes", "two sizes", lie),
+        changed("tree-too-large", "2^63 or more", |c| {
+            c.put.extend([sized("x", 1 << 62), sized("y", 1 << 62)]);
+            c.fresh.extend([2, 3]);
+        }),
+        changed("root-removed", "not the root directory", |c| c.removed.insert(0, vec![])),
+        changed("folder-removed-under-its-files", "parent is not a directory", |c| {
+            *c = Changes { removed: vec![b"dir".to_vec()], ..Changes::default() };
+        }),
+    ]
+}
+
+fn changes() -> Vec<Case> {
+    let good = good_changes().encode();
+    let part = |removed: &[&str], put: &[Entry], fresh: &[usize]| {
+        let removed = removed.iter().map(|path| path.as_bytes().to_vec()).collect();
+        Changes { removed, put: put.to_vec(), fresh: fresh.to_vec() }.encode()
+    };
+    let [first, second] = [0, 1].map(|at| good_changes().put[at].clone());
+    let unordered = [part(&["a"], &[second], &[]), part(&[], &[first], &[0])];
+    let tree = |name, error, change: &dyn Fn(&mut Forge)| {
+        let mut forge = good_tree();
+        change(&mut forge);
+        tree_case(name, error, &forge)
+    };
+    vec![
+        changed("removed-but-absent", "does not have", |c| c.removed.push(b"b".to_vec())),
+        changed("removed-twice", "path occurs twice", |c| c.removed.push(b"a".to_vec())),
+        changed("removed-descend", "out of order", |c| c.removed = vec![b"dir/b".to_vec(), b"a".to_vec()]),
+        changed("removed-and-put", "both removed and put", |c| {
+            c.put.insert(0, regular("a", b"two\n"));
+            c.fresh = vec![1];
+        }),
+        changed("put-twice", "path occurs twice", |c| c.put.push(symlink("link", "elsewhere"))),
+        changed("put-descend", "out of order", |c| {
+            c.put.reverse();
+            c.fresh = vec![1];
+        }),
+        put("put-what-is-there", "has already", directory("dir")),
+        tree_case("parts-descend", "out of order", &tree_patch(&[&unordered[0], &unordered[1]])),
+        changed("fresh-missing", "said to be fresh", |c| c.fresh.clear()),
+        changed("fresh-but-had", "said to be fresh", |c| {
+            c.put.push(regular("x", b"two\n"));
+            c.fresh.push(2);
+        }),
+        changed("fresh-named-twice", "said to be fresh", |c| {
+            c.put.push(regular("x", b"three\n"));
+            c.fresh.push(2);
+        }),
+        changed("fresh-not-a-file", "not canonical", |c| c.fresh.push(1)),
+        changed("fresh-descend", "not canonical", |c| {
+            c.put.push(regular("x", b"four\n"));
+            c.fresh = vec![2, 0];
+        }),
+        tree_case("changes-trail", "not canonical", &tree_patch(&[&[&good[..], &[0]].concat()])),
+        tree_case("changes-cut", "not canonical", &tree_patch(&[&good[..good.len() - 1]])),
+        tree("tree-without-changes", "at least one chunk of changes", &|f| drop(f.chunks.remove(0))),
+        tree("changes-after-delta", "follows a delta chunk", &|f| f.chunks.push(f.chunks[0].clone())),
+        tree("changes-make-bytes", "a chunk of changes none", &|f| f.chunk().target = 1),
+        tree("tree-makes-too-much", "more than the target", &|f| f.chunks[1].target = 1000),
+        tree("tree-makes-too-little", "new files need 6", &|f| f.chunks[1].target = 5),
+        tree("tree-digest-wrong", "list of entries came out wrong", &|f| f.target.digest[0] ^= 1),
+        tree("new-file-wrong", "came out wrong", &|f| {
+            f.chunks[1] = Chunk::delta(6, &[(0, vec![6]), (1, vec![0]), (6, b"Three\n".to_vec())]);
+        }),
+        tree("source-another", "for another image", &|f| f.source.digest[0] ^= 1),
+    ]
+}
