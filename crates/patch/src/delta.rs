@@ -46,6 +46,8 @@ pub struct Walker<'a> {
 /// The rule a delta breaks.
 type Broken = &'static str;
 
+/// No position, and no copy's end, lies beyond: so any is within reach of any other.
+const LAST: u64 = i64::MAX as u64;
 const NUMBERS: Broken = "a stream of numbers is cut short or not canonical";
 
 impl<'a> Walker<'a> {
@@ -156,7 +158,9 @@ impl<'a> Walker<'a> {
             from = from.and_then(|from| from.checked_add_signed(jump));
         }
         self.from = from.ok_or("a copy's address overflows")?;
-        self.from.checked_add(self.copy).ok_or("a copy reaches past the end of all addresses")?;
+        if self.from.saturating_add(self.copy) > LAST {
+            return Err("a copy reaches past the end of all addresses");
+        }
         Ok(())
     }
 

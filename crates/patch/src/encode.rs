@@ -10,7 +10,7 @@ use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 pub struct Instruction<'a> {
     /// Bytes to place first.
     pub literals: &'a [u8],
-    /// Where to copy from in the source's flat space.
+    /// Where to copy from in the source's flat space; below 2^63.
     pub from: u64,
     /// What the source holds there (predicted, where prediction is in use); empty to copy nothing.
     pub source: &'a [u8],
