@@ -23,9 +23,12 @@ fn signed_by(signers: &[u8]) -> Vec<u8> {
     Forge { signers, ..Forge::example() }.build()
 }
 
+/// Who signed, who is trusted, the threshold, and how many count if it is met.
+type Case = (&'static [u8], &'static [u8], usize, Option<usize>);
+
 #[test]
 fn a_threshold_counts_distinct_trusted_keys() {
-    let cases: [(&[u8], &[u8], usize, Option<usize>); 10] = [
+    let cases: [Case; 10] = [
         (&[ALICE], &[ALICE], 1, Some(1)),
         (&[ALICE, BOB], &[ALICE, BOB], 2, Some(2)),
         (&[ALICE, BOB], &[ALICE], 1, Some(1)),

@@ -18,7 +18,7 @@ fn number(bytes: &mut &[u8]) -> u64 {
 
 fn signed(bytes: &mut &[u8]) -> i64 {
     let n = number(bytes);
-    if n % 2 == 0 { (n / 2) as i64 } else { -((n / 2) as i64) - 1 }
+    if n & 1 == 0 { (n / 2) as i64 } else { -((n / 2) as i64) - 1 }
 }
 
 fn take<'a>(bytes: &mut &'a [u8], len: u64) -> &'a [u8] {

@@ -1,0 +1,147 @@
+//! Real files there and back, beside other opinions and other tools.
+
+mod common;
+#[path = "../../apply/tests/naive/mod.rs"]
+mod naive;
+
+use common::{Memory, described, testdata};
+use siding_apply::NoProgress;
+use siding_diff::Level;
+use siding_image::{Image, Node};
+use siding_patch::{ImageRef, Layout, Limits, Manifest, Trust};
+use std::fs;
+use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
+
+fn patch(old: &Image, new: &Image, level: Level) -> Vec<u8> {
+    let delta = siding_diff::make(old, new, level, &|_, _, _| {}).unwrap();
+    let image = |version: &str, image: &Image| ImageRef {
+        version: version.parse().unwrap(),
+        identity: image.identity(),
+    };
+    let manifest = Manifest {
+        component: "openssl".parse().unwrap(),
+        source: image("3.0.20", old),
+        target: image("3.0.20 (a)", new),
+        chunks: vec![],
+        epoch: 0,
+        advisories: vec![],
+        restart: vec![],
+        products: vec![],
+        created: None,
+        expires: None,
+        minimum: None,
+    };
+    let mut out = Vec::new();
+    siding_patch::write(&manifest, &delta.chunks, &[], &mut out).unwrap();
+    out
+}
+
+fn apply(patch: &[u8], old: &Image) -> Vec<Vec<u8>> {
+    let checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default()).unwrap();
+    let mut sink = Memory::default();
+    siding_apply::run(checked, old, &mut sink, &mut NoProgress).unwrap();
+    sink.0
+}
+
+/// What the second reader makes of a patch.
+fn naively(patch: &[u8], old: &[u8]) -> Vec<u8> {
+    let mut checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default()).unwrap();
+    let mut at = checked.overhead() as usize;
+    let mut out = Vec::new();
+    while let Some(stored) = checked.next_chunk().unwrap() {
+        let chunk = stored.chunk();
+        if chunk.target > 0 {
+            naive::chunk(&patch[at..][..chunk.stored as usize], old, &mut out, chunk.target);
+        }
+        at += chunk.stored as usize;
+    }
+    out
+}
+
+fn zstd(new: &[u8], prefix: &[u8]) -> usize {
+    let mut context = CCtx::create();
+    let parameters = [
+        CParameter::CompressionLevel(19),
+        CParameter::WindowLog(24),
+        CParameter::EnableLongDistanceMatching(!prefix.is_empty()),
+    ];
+    for parameter in parameters {
+        context.set_parameter(parameter).unwrap();
+    }
+    context.ref_prefix(prefix).unwrap();
+    let mut out = Vec::with_capacity(compress_bound(new.len()));
+    context.compress2(&mut out, new).unwrap()
+}
+
+/// The promise: never larger than the better of zstd alone and zstd with the old as prefix, plus 2 KiB.
+#[track_caller]
+fn small_enough(patch: usize, old: &[u8], new: &[u8]) {
+    let (alone, after) = (zstd(new, &[]), zstd(new, old));
+    println!("patch {patch}, zstd -19 {alone}, after old {after}");
+    assert!(patch <= alone.min(after) + 2048, "{patch} > min({alone}, {after}) + 2 KiB");
+}
+
+#[test]
+fn a_library_after_a_security_update() {
+    let open =
+        |version: &str| Image::open(&testdata().join("libssl").join(version).join("libssl.so.3")).unwrap();
+    let images = [open("3.0.20"), open("3.0.22")];
+    for (old, new) in [(&images[0], &images[1]), (&images[1], &images[0])] {
+        let (old_bytes, new_bytes) = (old.blobs()[0].bytes().unwrap(), new.blobs()[0].bytes().unwrap());
+        for level in [Level::Fast, Level::Default] {
+            let patch = patch(old, new, level);
+            assert!(apply(&patch, old) == [new_bytes], "{level:?}");
+            assert!(naively(&patch, old_bytes) == new_bytes, "{level:?}: the second reader");
+            if level != Level::Fast {
+                small_enough(patch.len(), old_bytes, new_bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn bsdiff_agrees() {
+    let paths =
+        ["3.0.20", "3.0.22"].map(|version| testdata().join("libssl").join(version).join("libssl.so.3"));
+    let [old, new] = paths.each_ref().map(|path| fs::read(path).unwrap());
+    let mut stream = Vec::new();
+    bsdiff::diff(&old, &new, &mut stream).unwrap();
+    let mut theirs = Vec::new();
+    bsdiff::patch(&old, &mut stream.as_slice(), &mut theirs).unwrap();
+    let [old, new] = paths.each_ref().map(|path| Image::open(path).unwrap());
+    assert!(apply(&patch(&old, &new, Level::Fast), &old) == [theirs]);
+}
+
+#[test]
+fn a_tree_after_a_security_update() {
+    let trees = ["3.0.20", "3.0.22"].map(|version| described(&testdata().join("ossl-tree").join(version)));
+    for (old, new) in [(&trees[0], &trees[1]), (&trees[1], &trees[0])] {
+        let patch = patch(old, new, Level::Default);
+        let wanted: Vec<Vec<u8>> = Layout::new(old, new.content())
+            .fresh()
+            .iter()
+            .map(|file| new.blob(&file.digest).unwrap().bytes().unwrap().to_vec())
+            .collect();
+        assert!(apply(&patch, old) == wanted);
+        let mut flat = vec![0; old.len() as usize];
+        old.read_at(0, &mut flat).unwrap();
+        assert!(naively(&patch, &flat) == wanted.concat(), "the second reader");
+        small_enough(patch.len(), &flat, &wanted.concat());
+    }
+}
+
+#[test]
+fn metadata_alone_needs_no_delta() {
+    let old = described(&testdata().join("ossl-tree/3.0.20"));
+    let entries = old.tree().unwrap().entries().to_vec().into_iter().map(|mut entry| {
+        if let Node::File(meta, _) = &mut entry.node {
+            meta.mode = 0o755;
+        }
+        entry
+    });
+    let tree = siding_image::Tree::new(entries.collect()).unwrap();
+    let new = Image::assume(old.root(), siding_image::Content::Tree(tree));
+    let patch = patch(&old, &new, Level::Default);
+    assert!(apply(&patch, &old).is_empty());
+    assert!(patch.len() < 1000, "{}", patch.len());
+}
