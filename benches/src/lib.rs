@@ -64,19 +64,8 @@ impl Pair {
             version: version.parse().expect("a version"),
             identity: image.identity(),
         };
-        let manifest = Manifest {
-            component: name.parse().expect("a component name"),
-            source: image("1", &old),
-            target: image("2", &new),
-            chunks: Vec::new(),
-            epoch: 0,
-            advisories: Vec::new(),
-            restart: Vec::new(),
-            products: Vec::new(),
-            created: None,
-            expires: None,
-            minimum: None,
-        };
+        let component = name.parse().expect("a component name");
+        let manifest = Manifest::new(component, image("1", &old), image("2", &new));
         let mut patch = Vec::new();
         siding_patch::write(&manifest, &delta.chunks, &[], &mut patch).expect("writing to memory");
         Self { name, old, new, patch, _dir: dir }

@@ -22,21 +22,18 @@ pub const TILE: usize = 256 << 10;
 pub(crate) struct Tile<'a> {
     pub(crate) start: u64,
     pub(crate) len: usize,
-    /// How many of its first bytes complete a digest block that an earlier chunk began.
-    pub(crate) head: usize,
     walker: Walker<'a>,
 }
 
 /// Cuts a chunk into tiles while walking its instructions to the end, so every rule is checked on the way.
 ///
-/// `cut` says for an offset in the target's flat space where the tile that begins there must end, and how many
-/// of its bytes come before the next border of a digest block.
+/// `cuts` are offsets in the target's flat space, ascending, that no tile may cross: the ends of files.
 pub(crate) fn plan<'a>(
     index: usize,
     streams: &'a Streams,
     start: u64,
     len: u64,
-    cut: impl Fn(u64) -> (u64, usize),
+    cuts: impl Fn(u64) -> u64,
 ) -> Result<Vec<Tile<'a>>, Error> {
     let broken = |rule| Error::Instructions { chunk: index, rule };
     let mut walker = Walker::new(streams, start, len).map_err(broken)?;
@@ -44,12 +41,11 @@ pub(crate) fn plan<'a>(
     let end = start.saturating_add(len);
     let mut at = start;
     while at < end {
-        let (border, head) = cut(at);
-        let wide = border.min(end).saturating_sub(at);
-        let len = usize::try_from(wide).unwrap_or(usize::MAX);
-        let tile = Tile { start: at, len, head: head.min(len), walker: walker.clone() };
+        let len = cuts(at).min(end).saturating_sub(at);
+        let tile =
+            Tile { start: at, len: usize::try_from(len).unwrap_or(usize::MAX), walker: walker.clone() };
         walk(&mut walker, tile.len).map_err(broken)?;
-        at = at.saturating_add(wide);
+        at = at.saturating_add(len);
         tiles.push(tile);
     }
     walker.step(1).map_err(broken)?;

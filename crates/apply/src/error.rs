@@ -1,6 +1,6 @@
 //! What can go wrong while a patch is carried out.
 
-use siding_image::{Digest, Identity};
+use siding_image::{Digest, Identity, Kind};
 use std::fmt;
 use std::io;
 
@@ -58,7 +58,8 @@ impl fmt::Display for Error {
             Self::Source(error) => write!(f, "the source cannot be read: {error}"),
             Self::WrongSource { expected, got } => write!(
                 f,
-                "this patch is for another image: it starts from {expected}, but was given {got}; get the patch made for this one"
+                "this patch is for another image: it starts from {expected}, but was given {got}{}; get the patch made for this one",
+                if got.kind == Kind::Tree { " (in a tree modes, owners and times count too)" } else { "" }
             ),
             Self::Instructions { chunk, rule } => {
                 write!(

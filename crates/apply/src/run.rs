@@ -5,7 +5,7 @@ use crate::core::{TILE, Tile, plan};
 use rayon::prelude::*;
 use siding_image::verity::{self, BLOCK, Merkle};
 use siding_image::{Changes, Content, Digest, FileRef, Image, Kind, Sink};
-use siding_patch::{Checked, ChunkKind, Layout, Limits, Manifest, Stored};
+use siding_patch::{Checked, ChunkKind, History, Layout, Limits, Manifest, Stored};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ const BATCH: usize = 8;
 
 /// The most private memory that [`run`] holds at a time under `limits`, in bytes, beside the lists of a tree.
 pub fn memory_bound(limits: &Limits) -> u64 {
-    let coder = limits.prefix.saturating_add(1 << 20);
+    let coder = limits.history.saturating_add(1 << 20);
     let tiles = 2 * (BATCH as u64) * (TILE as u64);
     limits.stored.saturating_add(limits.decoded.saturating_mul(2)).saturating_add(coder).saturating_add(tiles)
 }
@@ -167,7 +167,6 @@ impl<R: Read> Run<'_, R> {
         let old = self.source.tree().ok_or(Error::WrongSource { expected, got })?;
         let tree = old.with(&changes).map_err(siding_patch::Error::Tree)?;
         let content = Content::Tree(tree);
-        self.same_fresh(&content, &changes)?;
         let made = content.identity();
         if made != target.identity {
             let (expected, got) = (target.identity.digest, made.digest);
@@ -176,20 +175,10 @@ impl<R: Read> Run<'_, R> {
         Ok((next, content))
     }
 
-    /// The contents the patch says it brings are those the source does not have.
-    fn same_fresh(&self, content: &Content, changes: &Changes) -> Result<(), Error> {
-        let layout = Layout::new(self.source, content);
-        if layout.fresh().iter().copied().eq(changes.fresh_files().map(|(_, file)| file)) {
-            return Ok(());
-        }
-        let rule = "the contents it says are fresh are not those the source lacks";
-        Err(Error::Instructions { chunk: 0, rule })
-    }
-
     fn chunk(&mut self, stored: &Stored, output: &mut Output<'_>) -> Result<(), Error> {
-        let prefix = output.prefix(stored.prefix_len()?)?;
-        let streams = self.clock.time(Stage::Decode, || stored.decode(&prefix))?;
-        drop(prefix);
+        let source = self.source;
+        let history = |history: &History| output.history(stored.index(), source, history);
+        let streams = self.clock.time(Stage::Decode, || stored.decode(history))?;
         let (index, start, len) = (stored.index(), output.written, stored.chunk().target);
         let tiles =
             self.clock.time(Stage::Plan, || plan(index, &streams, start, len, |at| output.cut(at)))?;
@@ -203,7 +192,7 @@ impl<R: Read> Run<'_, R> {
     }
 }
 
-/// Makes a batch of tiles in `buffers`; returns for each the digests of the blocks that lie wholly in it.
+/// Makes a batch of tiles in `buffers`; returns each one's leaf digests.
 fn build(
     index: usize,
     batch: &[Tile<'_>],
@@ -214,9 +203,7 @@ fn build(
     work.map(|(tile, buffer)| {
         buffer.resize(tile.len, 0);
         tile.clone().build(index, source, buffer)?;
-        let blocks = buffer.get(tile.head..).unwrap_or_default();
-        let whole = blocks.len() - blocks.len() % BLOCK;
-        Ok(verity::leaves(blocks.get(..whole).unwrap_or_default()))
+        Ok(verity::leaves(buffer))
     })
     .collect()
 }
@@ -232,24 +219,19 @@ struct Output<'a> {
     blob: usize,
     blob_start: u64,
     merkle: Merkle,
-    /// Its last bytes written, if they do not fill a digest block yet: chunks and files end anywhere.
-    partial: Vec<u8>,
 }
 
 impl<'a> Output<'a> {
     fn new(layout: &'a Layout, sink: &'a mut dyn Sink, progress: &'a mut dyn Progress) -> Self {
-        let (merkle, partial) = (Merkle::new(), Vec::new());
-        Self { layout, sink, progress, written: 0, blob: 0, blob_start: 0, merkle, partial }
+        Self { layout, sink, progress, written: 0, blob: 0, blob_start: 0, merkle: Merkle::new() }
     }
 
-    /// The end of the tile that starts at `at`: a tile border counted from its file's start, or the file's end;
-    /// and how many bytes there are up to the next border of a digest block.
-    fn cut(&self, at: u64) -> (u64, usize) {
-        let Some((_, file)) = self.layout.around(at) else { return (u64::MAX, 0) };
+    /// The end of the tile that starts at `at`: a tile border counted from its file's start, or the file's end.
+    fn cut(&self, at: u64) -> u64 {
+        let Some((_, file)) = self.layout.around(at) else { return u64::MAX };
         let within = at.saturating_sub(file.start);
         let border = (within / TILE as u64).saturating_add(1).saturating_mul(TILE as u64);
-        let head = within.next_multiple_of(BLOCK as u64).saturating_sub(within);
-        (file.start.saturating_add(border).min(file.end), usize::try_from(head).unwrap_or(0))
+        file.start.saturating_add(border).min(file.end)
     }
 
     fn write(
@@ -263,23 +245,12 @@ impl<'a> Output<'a> {
             let within = self.written.saturating_sub(self.blob_start);
             let failed = |source| Error::Sink { offset: tile.start, source };
             self.sink.write_at(self.blob, within, bytes).map_err(failed)?;
-            self.hash(bytes, tile.head, leaves);
+            self.merkle.push(leaves);
             self.written = self.written.saturating_add(bytes.len() as u64);
             self.finish_blobs()?;
         }
         self.progress.advanced(self.written, self.layout.len());
         Ok(())
-    }
-
-    /// Takes in a tile's digests, and the bytes on both sides of its whole blocks.
-    fn hash(&mut self, bytes: &[u8], head: usize, leaves: &[Digest]) {
-        let (head, rest) = bytes.split_at(head);
-        self.partial.extend_from_slice(head);
-        if self.partial.len() == BLOCK {
-            self.merkle.push(&verity::leaves(&std::mem::take(&mut self.partial)));
-        }
-        self.merkle.push(leaves);
-        self.partial.extend_from_slice(rest.get(leaves.len() * BLOCK..).unwrap_or_default());
     }
 
     /// Contents without a byte are complete before anything is written.
@@ -293,7 +264,6 @@ impl<'a> Output<'a> {
             if self.written < end {
                 return Ok(());
             }
-            self.merkle.push(&verity::leaves(&std::mem::take(&mut self.partial)));
             let got = std::mem::take(&mut self.merkle).finish(file.size);
             if got != file.digest {
                 let part = if self.layout.fresh().len() == 1 {
@@ -309,12 +279,24 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// The `len` bytes before what comes next, read back from the sink; fewer if there are not as many.
-    fn prefix(&mut self, len: u64) -> Result<Vec<u8>, Error> {
-        let len = len.min(self.written);
-        let mut out = vec![0; usize::try_from(len).unwrap_or(0)];
-        let mut rest = out.as_mut_slice();
-        let mut at = self.written.saturating_sub(len);
+    /// The bytes a coder may refer to: a range of the source, then the end of what was written.
+    fn history(&mut self, chunk: usize, source: &Image, history: &History) -> Result<Vec<u8>, Error> {
+        if history.target_len > self.written {
+            let rule = "a coder refers to more of the target than there is before the chunk";
+            return Err(Error::Instructions { chunk, rule });
+        }
+        // Both lengths met the limit on histories.
+        let mut out = vec![0; usize::try_from(history.len()).unwrap_or(0)];
+        let (from_source, written) = out.split_at_mut(usize::try_from(history.source_len).unwrap_or(0));
+        source.read_at(history.source_offset, from_source)?;
+        self.read_back(written)?;
+        Ok(out)
+    }
+
+    /// Fills `out` with the last bytes written, read back from the sink.
+    fn read_back(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        let mut at = self.written.saturating_sub(out.len() as u64);
+        let mut rest = out;
         while let Some((blob, file)) = self.layout.around(at).filter(|_| !rest.is_empty()) {
             let here = usize::try_from(file.end.saturating_sub(at)).unwrap_or(usize::MAX).min(rest.len());
             let (now, later) = std::mem::take(&mut rest).split_at_mut(here);
@@ -322,7 +304,7 @@ impl<'a> Output<'a> {
             self.sink.read_at(blob, at.saturating_sub(file.start), now).map_err(failed)?;
             (rest, at) = (later, file.end);
         }
-        Ok(out)
+        Ok(())
     }
 }
 

@@ -133,7 +133,8 @@ impl Found {
     }
 
     fn changes_text(&self) -> String {
-        if self.changes.removed.is_empty() && self.changes.put.is_empty() {
+        let Changes { removed, put, touched, .. } = &self.changes;
+        if removed.is_empty() && put.is_empty() && touched.is_empty() {
             return String::new();
         }
         let mut text = Paint::stdout().bold("Changes of the tree") + "\n";
@@ -142,6 +143,12 @@ impl Found {
         }
         for (index, entry) in self.changes.put.iter().enumerate() {
             text += &format!("  {}  {}\n", self.describe(index, entry), show(&entry.path));
+        }
+        if !touched.is_empty() {
+            text += &format!(
+                "  {} more keep their content and get other modes, times or attributes\n",
+                touched.len()
+            );
         }
         text
     }
@@ -254,7 +261,7 @@ fn json(manifest: &Manifest, found: &Found, overhead: u64, total: u64, signature
         "created": manifest.created, "expires": manifest.expires, "minimum_siding": manifest.minimum,
         "chunks": manifest.chunks.len(), "streams": streams.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>(),
         "removed": found.changes.removed.iter().map(|path| show(path)).collect::<Vec<_>>(),
-        "put": put.collect::<Vec<_>>(),
+        "put": put.collect::<Vec<_>>(), "touched": found.changes.touched.len(),
     })
 }
 

@@ -55,11 +55,9 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     let to = args.to.clone().map_or_else(|| next_supplement(&args.from), Ok)?;
     let component = args.component.clone().map_or_else(|| component_of(&args.new), Ok)?;
     let (old, new) = (Image::open(&args.old)?, Image::open(&args.new)?);
+    let source = ImageRef { version: args.from.clone(), identity: old.identity() };
+    let target = ImageRef { version: to, identity: new.identity() };
     let manifest = Manifest {
-        component,
-        source: ImageRef { version: args.from.clone(), identity: old.identity() },
-        target: ImageRef { version: to, identity: new.identity() },
-        chunks: Vec::new(),
         epoch: args.epoch,
         advisories,
         restart: args.restart.clone(),
@@ -67,6 +65,7 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
         created: args.created,
         expires: args.expires,
         minimum: args.minimum_siding,
+        ..Manifest::new(component, source, target)
     };
     let progress = |step, done, total| show.advance(name_of(step), done, total);
     let delta = siding_diff::make(&old, &new, args.level.into(), &progress)?;

@@ -88,7 +88,7 @@ pub fn make(old: &Image, new: &Image, level: Level, progress: Progress<'_>) -> R
     let total = fresh.len() as u64;
     let done = std::sync::atomic::AtomicU64::new(0);
     let packed = stretches.par_iter().map(|stretch| {
-        let encoded = cut::encode(stretch, &covers, &text, &fresh, level)?;
+        let encoded = cut::encode(stretch, &covers, &text, old, &fresh, level)?;
         let before = done.fetch_add(encoded.chunk.target, std::sync::atomic::Ordering::Relaxed);
         progress(Step::Pack, before + encoded.chunk.target, total);
         Ok(encoded)

@@ -31,19 +31,7 @@ impl Sink for Memory {
 
 fn manifest(old: Identity, new: Identity) -> Manifest {
     let image = |version: &str, identity| ImageRef { version: version.parse().unwrap(), identity };
-    Manifest {
-        component: "test".parse().unwrap(),
-        source: image("1", old),
-        target: image("2", new),
-        chunks: vec![],
-        epoch: 0,
-        advisories: vec![],
-        restart: vec![],
-        products: vec![],
-        created: None,
-        expires: None,
-        minimum: None,
-    }
+    Manifest::new("test".parse().unwrap(), image("1", old), image("2", new))
 }
 
 fn patch(old: &Image, new: &Image, level: Level) -> Vec<u8> {

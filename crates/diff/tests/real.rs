@@ -30,6 +30,7 @@ fn patch(old: &Image, new: &Image, level: Level) -> Vec<u8> {
         created: None,
         expires: None,
         minimum: None,
+        notes: Default::default(),
     };
     let mut out = Vec::new();
     siding_patch::write(&manifest, &delta.chunks, &[], &mut out).unwrap();

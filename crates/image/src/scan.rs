@@ -61,7 +61,8 @@ impl Scan<'_> {
         }
         if kind.is_symlink() {
             let target = fs::read_link(&full).map_err(|e| Error::io("read the link", &full, e))?;
-            let node = Node::Symlink(read_meta(&full, &meta)?, target.into_os_string().into_vec());
+            let meta = Meta { mode: Meta::SYMLINK_MODE, ..read_meta(&full, &meta)? };
+            let node = Node::Symlink(meta, target.into_os_string().into_vec());
             self.entries.push(Entry { path, node });
             return Ok(());
         }

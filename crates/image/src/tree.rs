@@ -78,6 +78,8 @@ pub struct Changes {
     /// Which of `put`, by ascending index, are regular files that bring a content the source does not have.
     /// Each such content is named once, by its first path.
     pub fresh: Vec<usize>,
+    /// Entries of the source, by ascending index, that stay what they are but get other metadata.
+    pub touched: Vec<(usize, Meta)>,
 }
 
 /// A list of entries that is not a tree, and why.
@@ -159,16 +161,25 @@ impl Tree {
     /// What turns `self` into `target`.
     pub fn changes_to(&self, target: &Self) -> Changes {
         let gone = |e: &&Entry| target.get(&e.path).is_none();
-        let new = |e: &&Entry| self.get(&e.path) != Some(*e);
         let removed = self.entries.iter().filter(gone).map(|e| e.path.clone()).collect();
-        let put: Vec<Entry> = target.entries.iter().filter(new).cloned().collect();
+        let (mut put, mut touched) = (Vec::new(), Vec::new());
+        for entry in &target.entries {
+            let index = self.entries.binary_search_by(|e| e.path.cmp(&entry.path)).ok();
+            match index.and_then(|index| Some((index, self.entries.get(index)?))) {
+                Some((_, same)) if same == entry => {}
+                Some((index, old)) if old.is_but_for_meta(entry) => {
+                    touched.extend(entry.meta().map(|meta| (index, meta.clone())));
+                }
+                _ => put.push(entry.clone()),
+            }
+        }
         let mut seen: BTreeSet<Digest> = self.files().map(|(_, file)| file.digest).collect();
         let is_fresh = |(index, entry): (usize, &Entry)| match &entry.node {
             Node::File(_, file) if seen.insert(file.digest) => Some(index),
             _ => None,
         };
         let fresh = put.iter().enumerate().filter_map(is_fresh).collect();
-        Changes { removed, put, fresh }
+        Changes { removed, put, fresh, touched }
     }
 
     /// The tree that `changes` make of `self`. Every rule is checked anew.
@@ -190,9 +201,21 @@ impl Tree {
                 return Err(TreeError::at(&entry.path, "an entry is put that the source has already"));
             }
         }
-        let tree = Self::new(entries.into_values().cloned().collect())?;
+        let mut entries: BTreeMap<&[u8], Entry> =
+            entries.into_iter().map(|(path, entry)| (path, entry.clone())).collect();
+        for (index, meta) in &changes.touched {
+            let path = self.entries.get(*index).map(|entry| entry.path.as_slice());
+            let there = path.and_then(|path| entries.get_mut(path)).and_then(Entry::meta_mut);
+            let no_such =
+                || TreeError::at(path.unwrap_or_default(), "metadata are for an entry that has none");
+            *there.ok_or_else(no_such)? = meta.clone();
+        }
+        let tree = Self::new(entries.into_values().collect())?;
         self.same_sizes(&tree)?;
         let right = self.changes_to(&tree);
+        if right.touched != changes.touched {
+            return Err(TreeError::at(b"", "the entries said to get other metadata are not those that do"));
+        }
         if right.removed != changes.removed || right.put != changes.put {
             return Err(TreeError::at(b"", "a path is both removed and put"));
         }
@@ -212,15 +235,23 @@ impl Tree {
 }
 
 impl Changes {
-    /// The canonical encoding: `[removed, put, fresh]`.
+    /// The canonical encoding: `[removed, put, fresh, touched]`.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new(Vec::new());
-        infallible(out.array(3));
+        infallible(out.array(4));
         infallible(out.array(self.removed.len() as u64));
         self.removed.iter().for_each(|path| infallible(out.bytes(path)));
         encode_entries(&mut out, &self.put);
         infallible(out.array(self.fresh.len() as u64));
         self.fresh.iter().for_each(|index| infallible(out.u64(*index as u64)));
+        infallible(out.array(self.touched.len() as u64));
+        let mut next = 0;
+        for (index, meta) in &self.touched {
+            infallible(out.array(2));
+            infallible(out.u64(index.saturating_sub(next) as u64));
+            encode_meta(&mut out, meta);
+            next = index.saturating_add(1);
+        }
         out.into_writer()
     }
 
@@ -237,6 +268,7 @@ impl Changes {
         self.removed.append(&mut part.removed);
         self.put.append(&mut part.put);
         self.fresh.extend(part.fresh.into_iter().map(|index| before + index));
+        self.touched.append(&mut part.touched);
     }
 
     /// The same changes in parts of about `bytes` encoded bytes each; there is at least one part.
@@ -265,6 +297,10 @@ impl Changes {
             }
             parts[part].put.push(entry);
         }
+        for (index, meta) in self.touched {
+            let part = part_for(&mut parts, meta.weight() + 9);
+            parts[part].touched.push((index, meta));
+        }
         parts
     }
 
@@ -278,7 +314,7 @@ impl Changes {
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Bad> {
-        expect(input.array()?, 3)?;
+        expect(input.array()?, 4)?;
         let count = input.array()?.ok_or_else(bad)?;
         let removed = (0..count).map(|_| Ok(input.bytes()?.to_vec())).collect::<Result<_, Bad>>()?;
         let put = decode_entries(input)?;
@@ -292,7 +328,17 @@ impl Changes {
             }
             fresh.push(index);
         }
-        Ok(Self { removed, put, fresh })
+        let count = input.array()?.ok_or_else(bad)?;
+        let mut touched = Vec::new();
+        let mut next = 0usize;
+        for _ in 0..count {
+            expect(input.array()?, 2)?;
+            let gap = usize::try_from(input.u64()?).map_err(|_| bad())?;
+            let index = next.checked_add(gap).ok_or_else(bad)?;
+            touched.push((index, decode_meta(input)?));
+            next = index.checked_add(1).ok_or_else(bad)?;
+        }
+        Ok(Self { removed, put, fresh, touched })
     }
 }
 
@@ -304,17 +350,50 @@ impl Entry {
         }
     }
 
+    /// The entry's metadata; a hard link has those of the file it names.
+    pub fn meta(&self) -> Option<&Meta> {
+        match &self.node {
+            Node::Directory(meta) | Node::File(meta, _) | Node::Symlink(meta, _) => Some(meta),
+            Node::HardLink(_) => None,
+        }
+    }
+
+    fn meta_mut(&mut self) -> Option<&mut Meta> {
+        match &mut self.node {
+            Node::Directory(meta) | Node::File(meta, _) | Node::Symlink(meta, _) => Some(meta),
+            Node::HardLink(_) => None,
+        }
+    }
+
+    /// Whether the other is the same but for its metadata.
+    fn is_but_for_meta(&self, other: &Self) -> bool {
+        match (&self.node, &other.node) {
+            (Node::Directory(_), Node::Directory(_)) => true,
+            (Node::File(_, a), Node::File(_, b)) => a == b,
+            (Node::Symlink(_, a), Node::Symlink(_, b)) => a == b,
+            _ => false,
+        }
+    }
+
     /// About how many bytes the encoding takes; never less.
     fn weight(&self) -> usize {
-        let xattrs = |meta: &Meta| {
-            meta.xattrs.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>()
-        };
         let node = match &self.node {
-            Node::Directory(meta) | Node::File(meta, _) => xattrs(meta),
-            Node::Symlink(meta, target) => xattrs(meta) + target.len(),
+            Node::Directory(_) | Node::File(..) => 0,
+            Node::Symlink(_, target) => target.len(),
             Node::HardLink(to) => to.len(),
         };
-        self.path.len() + node + 112
+        self.path.len() + node + self.meta().map_or(0, Meta::weight) + 64
+    }
+}
+
+impl Meta {
+    /// The mode of every symbolic link: Linux has no other, and what other systems have must not count.
+    pub const SYMLINK_MODE: u16 = 0o777;
+
+    /// About how many bytes the encoding takes; never less.
+    fn weight(&self) -> usize {
+        let xattr = |(name, value): (&Vec<u8>, &Vec<u8>)| name.len() + value.len() + 16;
+        self.xattrs.iter().map(xattr).sum::<usize>() + 48
     }
 }
 
@@ -405,6 +484,9 @@ fn check_meta(entry: &Entry) -> Result<(), &'static str> {
     };
     if meta.mode > 0o7777 {
         return Err("a mode has more than 12 bits");
+    }
+    if matches!(entry.node, Node::Symlink(..)) && meta.mode != Meta::SYMLINK_MODE {
+        return Err("a symbolic link's mode is 0777");
     }
     if meta.nanoseconds >= 1_000_000_000 {
         return Err("nanoseconds reach a second");

@@ -66,8 +66,32 @@ pub enum Coder {
     Raw,
     /// One Zstandard frame (RFC 8878).
     Zstd,
-    /// One Zstandard frame whose history begins with so many bytes of the target, those just before the chunk.
-    ZstdAfter(u64),
+    /// One Zstandard frame that may refer to bytes the reader has already.
+    ZstdAfter(History),
+}
+
+/// Bytes a coder may refer to as if they came just before its own: a range of the source's flat space, then
+/// the end of what was made of the target before the chunk. `docs/format.md` section 4.3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Where the range of the source begins.
+    pub source_offset: u64,
+    /// How long it is, in bytes.
+    pub source_len: u64,
+    /// How many bytes of the target before the chunk follow it.
+    pub target_len: u64,
+}
+
+impl History {
+    /// The length of all of it, in bytes.
+    pub fn len(&self) -> u64 {
+        self.source_len.saturating_add(self.target_len)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl Coder {
@@ -78,10 +102,6 @@ impl Coder {
             Self::Zstd => "zstd",
             Self::ZstdAfter(_) => "zstd-after",
         }
-    }
-
-    fn prefix(self) -> u64 {
-        if let Self::ZstdAfter(len) = self { len } else { 0 }
     }
 }
 
@@ -147,21 +167,26 @@ impl Stored {
         &self.chunk
     }
 
-    /// How many bytes of the target just before the chunk its decoder wants to see.
-    pub fn prefix_len(&self) -> Result<u64, Error> {
-        Ok(self.frames()?.iter().map(|frame| frame.coder.prefix()).max().unwrap_or(0))
-    }
-
     /// Its frames, without decoding anything.
     pub fn frames(&self) -> Result<Vec<Frame>, Error> {
         Ok(self.split()?.into_iter().map(|(frame, _)| frame).collect())
     }
 
-    /// Decodes every stream. `prefix` is the target just before the chunk, at least [`Self::prefix_len`] long.
+    /// Decodes every stream. `history` delivers the bytes that a coder may refer to.
     ///
-    /// Allocates no more than the decoded length the manifest states, which met [`Limits::decoded`] before.
-    pub fn decode(&self, prefix: &[u8]) -> Result<Streams, Error> {
-        self.decode_with(|frame, bytes| self.decode_frame(frame.coder, bytes, frame.decoded(), prefix))
+    /// Allocates no more than the decoded length the manifest states, which met [`Limits::decoded`] before, and
+    /// asks for no history longer than [`Limits::history`].
+    pub fn decode<E: From<Error>>(
+        &self,
+        mut history: impl FnMut(&History) -> Result<Vec<u8>, E>,
+    ) -> Result<Streams, E> {
+        self.decode_with(|frame, bytes| {
+            let history = match &frame.coder {
+                Coder::ZstdAfter(wanted) => history(wanted)?,
+                Coder::Raw | Coder::Zstd => Vec::new(),
+            };
+            Ok(self.decode_frame(frame, bytes, &history)?)
+        })
     }
 
     /// Decodes what can be decoded without the target: a frame that leans on it comes out as zeros.
@@ -170,14 +195,14 @@ impl Stored {
     pub fn decode_shape(&self) -> Result<Streams, Error> {
         self.decode_with(|frame, bytes| match frame.coder {
             Coder::ZstdAfter(_) => Ok(vec![0; usize::try_from(frame.decoded()).unwrap_or(0)]),
-            coder => self.decode_frame(coder, bytes, frame.decoded(), &[]),
+            Coder::Raw | Coder::Zstd => self.decode_frame(frame, bytes, &[]),
         })
     }
 
-    fn decode_with(
+    fn decode_with<E: From<Error>>(
         &self,
-        decode: impl Fn(&Frame, &[u8]) -> Result<Vec<u8>, Error>,
-    ) -> Result<Streams, Error> {
+        mut decode: impl FnMut(&Frame, &[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Streams, E> {
         let mut streams = Streams::default();
         for (frame, bytes) in self.split()? {
             let decoded = decode(&frame, bytes)?;
@@ -197,26 +222,21 @@ impl Stored {
 
     /// Decodes a chunk of changes.
     pub fn decode_changes(&self) -> Result<Changes, Error> {
-        Changes::decode(self.decode(&[])?.get(Stream::Changes)).map_err(Error::Tree)
+        let no_history = |_: &History| Err(self.malformed("changes of a tree refer to a history"));
+        Changes::decode(self.decode(no_history)?.get(Stream::Changes)).map_err(Error::Tree)
     }
 
-    fn decode_frame(&self, coder: Coder, bytes: &[u8], len: u64, prefix: &[u8]) -> Result<Vec<u8>, Error> {
-        let len = usize::try_from(len).map_err(|_| self.malformed("a length does not fit this machine"))?;
-        if !matches!(coder, Coder::Raw) && !is_one_zstd_frame(bytes) {
+    fn decode_frame(&self, frame: &Frame, bytes: &[u8], history: &[u8]) -> Result<Vec<u8>, Error> {
+        let len = usize::try_from(frame.decoded())
+            .map_err(|_| self.malformed("a length does not fit this machine"))?;
+        if frame.coder == Coder::Raw {
+            let right = bytes.len() == len;
+            let wrong = || self.malformed("a raw frame's length is not that of its streams");
+            return right.then(|| bytes.to_vec()).ok_or_else(wrong);
+        }
+        if !is_one_zstd_frame(bytes) {
             return Err(self.malformed("its zstd data is not exactly one frame"));
         }
-        let history = match coder {
-            Coder::Raw if bytes.len() == len => return Ok(bytes.to_vec()),
-            Coder::Raw => return Err(self.malformed("a raw frame's length is not that of its streams")),
-            Coder::Zstd => &[],
-            Coder::ZstdAfter(wanted) => {
-                let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-                let start = prefix.len().checked_sub(wanted);
-                let short =
-                    || self.malformed("a coder refers to more of the target than there is before the chunk");
-                start.and_then(|start| prefix.get(start..)).ok_or_else(short)?
-            }
-        };
         let mut out = Vec::new();
         let memory = |_| self.malformed("it needs more memory than there is");
         out.try_reserve_exact(len).map_err(memory)?;
@@ -275,7 +295,7 @@ impl Stored {
         let coder = match code {
             0 => Coder::Raw,
             1 => Coder::Zstd,
-            2 => Coder::ZstdAfter(self.checked_prefix(cursor.number().map_err(short)?)?),
+            2 => Coder::ZstdAfter(self.split_history(cursor)?),
             coder => return Err(self.unknown("coder", coder)),
         };
         let stored = cursor.number().map_err(short)?;
@@ -284,15 +304,21 @@ impl Stored {
         Ok((Frame { coder, streams, stored }, bytes))
     }
 
-    fn checked_prefix(&self, len: u64) -> Result<u64, Error> {
-        if len == 0 {
+    fn split_history(&self, cursor: &mut Cursor<'_>) -> Result<History, Error> {
+        let mut number =
+            || cursor.number().map_err(|Bad| self.malformed("a history is cut short or not canonical"));
+        let history = History { source_offset: number()?, source_len: number()?, target_len: number()? };
+        if history.is_empty() {
             return Err(self.malformed("a coder with history has none"));
         }
-        if len > self.limits.prefix {
-            let what = format!("the history of chunk {}", self.index);
-            return Err(Error::TooLarge { what, got: len, limit: self.limits.prefix });
+        if history.source_len == 0 && history.source_offset != 0 {
+            return Err(self.malformed("an empty range of the source has an offset"));
         }
-        Ok(len)
+        if history.len() > self.limits.history {
+            let what = format!("the history of chunk {}", self.index);
+            return Err(Error::TooLarge { what, got: history.len(), limit: self.limits.history });
+        }
+        Ok(history)
     }
 
     fn unknown(&self, what: &'static str, number: u8) -> Error {

@@ -1,7 +1,7 @@
 //! Writes chunks: instructions into streams, streams into frames. `docs/format.md` sections 4 and 5.
 
 use crate::cursor::{put_number, put_signed};
-use crate::{ChunkKind, ChunkRef, Error, Stream};
+use crate::{ChunkKind, ChunkRef, Error, History, Stream};
 use siding_image::{Changes, Digest};
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
@@ -37,13 +37,13 @@ struct Builder {
 
 /// Encodes a stretch of the target that starts at `start` of its flat space.
 ///
-/// `level` is Zstandard's. `prefix` is the target just before the chunk if coding may lean on it: that pays
-/// for long literals and costs the device a look back.
+/// `level` is Zstandard's. `history` is what the literals' coder may refer to, with its bytes: that pays for
+/// long literals and costs the device a look back.
 pub fn encode_delta(
     instructions: &[Instruction<'_>],
     start: u64,
     level: i32,
-    prefix: Option<&[u8]>,
+    history: Option<(History, &[u8])>,
 ) -> Result<Encoded, Error> {
     let mut builder = Builder::default();
     let mut straight_on = start;
@@ -52,7 +52,7 @@ pub fn encode_delta(
         builder.push(instruction, &mut straight_on);
         target = target.saturating_add(instruction.len());
     }
-    builder.finish(ChunkKind::Delta, target, level, prefix)
+    builder.finish(ChunkKind::Delta, target, level, history)
 }
 
 /// Encodes changes of a tree.
@@ -120,15 +120,15 @@ impl Builder {
         kind: ChunkKind,
         target: u64,
         level: i32,
-        prefix: Option<&[u8]>,
+        history: Option<(History, &[u8])>,
     ) -> Result<Encoded, Error> {
         let used = Stream::ALL.into_iter().zip(&self.streams).filter(|(_, bytes)| !bytes.is_empty());
         let streams: Vec<(Stream, &[u8])> = used.map(|(stream, bytes)| (stream, bytes.as_slice())).collect();
         let decoded: usize = streams.iter().map(|(_, bytes)| bytes.len()).sum();
         let mut bytes = Vec::new();
         for stream in &streams {
-            let prefix = prefix.filter(|_| stream.0 == Stream::Literals);
-            bytes.extend(frame(std::slice::from_ref(stream), level, prefix)?);
+            let history = history.filter(|_| stream.0 == Stream::Literals);
+            bytes.extend(frame(std::slice::from_ref(stream), level, history)?);
         }
         // Small streams share statistics and one head; large ones do better each on its own.
         if decoded <= TOGETHER && streams.len() > 1 {
@@ -146,44 +146,49 @@ impl Builder {
 const TOGETHER: usize = 128 << 10;
 
 /// A frame in whichever coding is smallest.
-fn frame(streams: &[(Stream, &[u8])], level: i32, prefix: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+fn frame(
+    streams: &[(Stream, &[u8])],
+    level: i32,
+    history: Option<(History, &[u8])>,
+) -> Result<Vec<u8>, Error> {
     let plain = streams.iter().flat_map(|(_, bytes)| *bytes).copied().collect::<Vec<u8>>();
     let mut best = (0, None, plain.clone());
     let packed = compress(&plain, level, &[])?;
     if packed.len() < best.2.len() {
         best = (1, None, packed);
     }
-    if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
-        let packed = compress(&plain, level, prefix)?;
+    if let Some((history, bytes)) = history.filter(|(history, _)| !history.is_empty()) {
+        let packed = compress(&plain, level, bytes)?;
         if packed.len() < best.2.len() {
-            best = (2, Some(prefix.len()), packed);
+            best = (2, Some(history), packed);
         }
     }
-    let (coder, prefix, bytes) = best;
+    let (coder, history, bytes) = best;
     let mut out = vec![coder, u8::try_from(streams.len()).unwrap_or(u8::MAX)];
     for (stream, bytes) in streams {
         out.push(*stream as u8);
         put_number(&mut out, bytes.len() as u64);
     }
-    if let Some(prefix) = prefix {
-        put_number(&mut out, prefix as u64);
+    if let Some(history) = history {
+        let numbers = [history.source_offset, history.source_len, history.target_len];
+        numbers.iter().for_each(|number| put_number(&mut out, *number));
     }
     put_number(&mut out, bytes.len() as u64);
     out.extend(bytes);
     Ok(out)
 }
 
-fn compress(plain: &[u8], level: i32, prefix: &[u8]) -> Result<Vec<u8>, Error> {
+fn compress(plain: &[u8], level: i32, history: &[u8]) -> Result<Vec<u8>, Error> {
     let failed = |code| Error::io("a frame", std::io::Error::other(zstd::zstd_safe::get_error_name(code)));
     let mut context = CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(level)).map_err(failed)?;
     context.set_parameter(CParameter::ChecksumFlag(false)).map_err(failed)?;
-    if !prefix.is_empty() {
-        // The window must reach back over the whole prefix.
+    if !history.is_empty() {
+        // The window must reach back over the whole history.
         context
-            .set_parameter(CParameter::WindowLog(window_log(plain.len().saturating_add(prefix.len()))))
+            .set_parameter(CParameter::WindowLog(window_log(plain.len().saturating_add(history.len()))))
             .map_err(failed)?;
-        context.ref_prefix(prefix).map_err(failed)?;
+        context.ref_prefix(history).map_err(failed)?;
     }
     let mut out = Vec::with_capacity(compress_bound(plain.len()));
     context.compress2(&mut out, plain).map_err(failed)?;

@@ -34,7 +34,7 @@ mod read;
 #[cfg(feature = "make")]
 mod write;
 
-pub use chunk::{Coder, Frame, Stored, Stream, Streams};
+pub use chunk::{Coder, Frame, History, Stored, Stream, Streams};
 pub use delta::{Step, Walker};
 #[cfg(feature = "make")]
 pub use encode::{Encoded, Instruction, encode_changes, encode_delta};

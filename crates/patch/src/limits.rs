@@ -12,8 +12,8 @@ pub struct Limits {
     pub decoded: u64,
     /// What one chunk makes of the target, in bytes. Default 1 GiB: bounds the plan of a chunk, some 1 MiB.
     pub target: u64,
-    /// How much of the target before a chunk its coder may refer to, in bytes. Default 8 MiB.
-    pub prefix: u64,
+    /// How many bytes of source and target a coder may refer to. Default 8 MiB.
+    pub history: u64,
     /// The changes of a tree, all its chunks together and decoded, in bytes. Default 64 MiB: half a million
     /// changed entries.
     pub changes: u64,
@@ -27,7 +27,7 @@ impl Default for Limits {
             stored: 8 * MIB + (64 << 10),
             decoded: 8 * MIB,
             target: 1024 * MIB,
-            prefix: 8 * MIB,
+            history: 8 * MIB,
             changes: 64 * MIB,
         }
     }

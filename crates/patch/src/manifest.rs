@@ -3,6 +3,7 @@
 use crate::Error;
 use minicbor::{Decoder, Encoder};
 use siding_image::{Component, Digest, Identity, Kind, Version};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
@@ -32,6 +33,9 @@ pub struct Manifest {
     pub expires: Option<u64>,
     /// The oldest siding that may install it, as major, minor, patch.
     pub minimum: Option<[u64; 3]>,
+    /// What a later maker adds for later readers: keys 64 to 127, byte strings, signed like the rest. A reader
+    /// that does not know a key passes over it.
+    pub notes: BTreeMap<u8, Vec<u8>>,
 }
 
 /// An image with its version.
@@ -98,6 +102,24 @@ const PART: &str = "the manifest";
 const MAX_SIZE: u64 = i64::MAX as u64;
 
 impl Manifest {
+    /// A manifest that says nothing but what must be said; the chunks come when it is written.
+    pub fn new(component: Component, source: ImageRef, target: ImageRef) -> Self {
+        Self {
+            component,
+            source,
+            target,
+            chunks: Vec::new(),
+            epoch: 0,
+            advisories: Vec::new(),
+            restart: Vec::new(),
+            products: Vec::new(),
+            created: None,
+            expires: None,
+            minimum: None,
+            notes: BTreeMap::new(),
+        }
+    }
+
     /// The length in bytes of what the delta chunks make together.
     pub fn fresh_len(&self) -> u64 {
         self.chunks.iter().map(|chunk| chunk.target).fold(0, u64::saturating_add)
@@ -140,7 +162,8 @@ impl Manifest {
             (key::EXPIRES, self.expires.is_some()),
             (key::MINIMUM, self.minimum.is_some()),
         ];
-        present.into_iter().filter_map(|(key, there)| there.then_some(key))
+        let known = present.into_iter().filter_map(|(key, there)| there.then_some(key));
+        known.chain(self.notes.keys().copied())
     }
 
     fn encode_field(&self, field: u8, out: &mut Out) {
@@ -155,7 +178,8 @@ impl Manifest {
             key::PRODUCTS => encode_list(out, &self.products, |out, text| ok(out.str(text))),
             key::CREATED => ok(out.u64(self.created.unwrap_or_default())),
             key::EXPIRES => ok(out.u64(self.expires.unwrap_or_default())),
-            _ => encode_list(out, &self.minimum.unwrap_or_default(), |out, n| ok(out.u64(*n))),
+            key::MINIMUM => encode_list(out, &self.minimum.unwrap_or_default(), |out, n| ok(out.u64(*n))),
+            note => ok(out.bytes(self.notes.get(&note).map_or(&[], Vec::as_slice))),
         }
     }
 
@@ -254,6 +278,7 @@ mod key {
     pub(super) const CREATED: u8 = 9;
     pub(super) const EXPIRES: u8 = 10;
     pub(super) const MINIMUM: u8 = 11;
+    pub(super) const NOTES: std::ops::RangeInclusive<u8> = 64..=127;
 }
 
 type Out = Encoder<Vec<u8>>;
@@ -319,6 +344,7 @@ struct Rest {
     created: Option<u64>,
     expires: Option<u64>,
     minimum: Option<[u64; 3]>,
+    notes: BTreeMap<u8, Vec<u8>>,
 }
 
 impl Draft {
@@ -352,6 +378,7 @@ impl Draft {
                     expect_array(input, 3)?;
                     rest.minimum = Some([input.u64()?, input.u64()?, input.u64()?]);
                 }
+                note if key::NOTES.contains(&note) => drop(rest.notes.insert(note, input.bytes()?.to_vec())),
                 _ => {
                     *unknown = Some(("field", key));
                     return Err(bad());
@@ -375,6 +402,7 @@ impl Draft {
             created: self.rest.created,
             expires: self.rest.expires,
             minimum: self.rest.minimum,
+            notes: self.rest.notes,
         })
     }
 }

@@ -21,6 +21,7 @@ pub struct Checked<R> {
     signatures: usize,
     limits: Limits,
     next: usize,
+    trailing: bool,
     envelope: u64,
 }
 
@@ -44,7 +45,16 @@ pub fn open<R: Read>(mut reader: R, trust: &Trust, limits: &Limits) -> Result<Ch
         check_lengths(index, chunk, limits)?;
     }
     let limits = limits.clone();
-    Ok(Checked { reader, manifest, signers, signatures: present, limits, next: 0, envelope: len })
+    Ok(Checked {
+        reader,
+        manifest,
+        signers,
+        signatures: present,
+        limits,
+        next: 0,
+        trailing: false,
+        envelope: len,
+    })
 }
 
 /// Reads header and envelope; verifies nothing.
@@ -151,7 +161,9 @@ impl<R: Read> Checked<R> {
         let mut one = Vec::new();
         let io = |e| Error::io("the end", e);
         self.reader.by_ref().take(1).read_to_end(&mut one).map_err(io)?;
-        if one.is_empty() { Ok(()) } else { Err(Error::Trailing) }
+        // One look decides for good: a second call must not take the end behind the extra byte for the end.
+        self.trailing |= !one.is_empty();
+        if self.trailing { Err(Error::Trailing) } else { Ok(()) }
     }
 }
 

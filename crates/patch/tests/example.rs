@@ -44,6 +44,7 @@ fn written() -> Vec<u8> {
         created: None,
         expires: None,
         minimum: None,
+        notes: Default::default(),
     };
     let first =
         Instruction { literals: &[], from: 0, source: &EXAMPLE_OLD[..16], target: &EXAMPLE_NEW[..16] };

@@ -51,6 +51,7 @@ pub(crate) fn patch(old: &Image, target: &[u8], chunks: &[Encoded]) -> Vec<u8> {
         created: None,
         expires: None,
         minimum: None,
+        notes: Default::default(),
     };
     let mut out = Vec::new();
     siding_patch::write(&manifest, chunks, &[], &mut out).unwrap();

@@ -120,6 +120,7 @@ impl Case {
             created: all.then_some(1_750_000_000),
             expires: all.then_some(u64::from(u32::MAX)),
             minimum: all.then_some([0, 1, 0]),
+            notes: Default::default(),
         };
         let keys: Vec<PrivateKey> = self.signers.iter().map(|seed| key(*seed)).collect();
         let mut out = Vec::new();

@@ -499,7 +499,7 @@ fn changes_that_do_not_fit_are_refused() {
     let old = tree(sample());
     let rule = |removed: &[&str], put: &[Entry]| {
         let removed = removed.iter().map(|p| p.as_bytes().to_vec()).collect();
-        old.with(&Changes { removed, put: put.to_vec(), fresh: vec![] }).unwrap_err().rule
+        old.with(&Changes { removed, put: put.to_vec(), fresh: vec![], touched: vec![] }).unwrap_err().rule
     };
     assert!(rule(&["absent"], &[]).contains("does not have"));
     assert!(rule(&["link", "link"], &[]).contains("twice"));
@@ -554,7 +554,7 @@ fn one_digest_has_one_size_in_source_and_target() {
     let mut lie = file("etc/a", "one");
     let Node::File(_, content) = &mut lie.node else { unreachable!() };
     content.size += 1;
-    let changes = Changes { removed: vec![], put: vec![lie], fresh: vec![] };
+    let changes = Changes { removed: vec![], put: vec![lie], fresh: vec![], touched: vec![] };
     let error = old.with(&changes).unwrap_err();
     assert_eq!((error.path.as_str(), error.rule), ("etc/a", "one digest has two sizes"));
 }
