@@ -17,6 +17,7 @@
 mod component;
 mod digest;
 mod error;
+mod file;
 mod map;
 mod open;
 mod scan;

@@ -1,9 +1,8 @@
 //! A file's bytes, read-only: the one place where files are mapped, and the one file with `unsafe`.
 #![allow(unsafe_code)]
 
-use crate::Error;
+use crate::{Error, file};
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 /// A read-only view of a whole regular file or block device.
@@ -17,8 +16,7 @@ impl Map {
     ///
     /// Symbolic links are followed. Fails if it is neither a file nor a block device, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let mut file = open_at_once(path).map_err(|e| Error::io("open", path, e))?;
-        let len = byte_length(&mut file).map_err(|e| Error::io("find the length of", path, e))?;
+        let (file, len) = file::open(path)?;
         Self::of_file(&file, len).map_err(|e| Error::io("map", path, e))
     }
 
@@ -40,26 +38,6 @@ impl Map {
     pub fn as_slice(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }
-}
-
-/// Opens without waiting for the other end, should this be a named pipe; files and devices are not affected.
-fn open_at_once(path: &Path) -> std::io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
-}
-
-/// A block device's length is where its end is; its metadata says 0.
-fn byte_length(file: &mut File) -> std::io::Result<u64> {
-    use std::os::unix::fs::FileTypeExt;
-    let meta = file.metadata()?;
-    if meta.file_type().is_block_device() {
-        return file.seek(SeekFrom::End(0));
-    }
-    if !meta.is_file() {
-        return Err(std::io::Error::other("neither a regular file nor a block device"));
-    }
-    Ok(meta.len())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! An image on disk, opened for reading.
 
-use crate::{Digest, Error, FileRef, Map, Tree, scan, verity};
+use crate::{Digest, Error, FileRef, Map, Tree, file, scan, verity};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
@@ -71,10 +71,7 @@ impl Image {
             let real = fs::canonicalize(root).map_err(|e| Error::io("resolve", root, e))?;
             return Ok(Self::assume(&real, Content::Tree(scan(&real)?)));
         }
-        let map = Map::open(root)?;
-        let bytes = map.as_slice();
-        let file = FileRef { size: bytes.len() as u64, digest: verity::digest(bytes) };
-        Ok(Self::assume(root, Content::File(file)))
+        Ok(Self::assume(root, Content::File(file::identify(root)?)))
     }
 
     /// Opens what lies at `root` as the image `content` says it is, reading nothing yet.
@@ -102,14 +99,7 @@ impl Image {
     ///
     /// For a tree this compares the contents, not the metadata.
     pub fn check(&self) -> Result<(), Error> {
-        for blob in &self.blobs {
-            let got = verity::digest(blob.bytes()?);
-            if got != blob.content.digest {
-                let (path, expected) = (blob.path.clone(), blob.content.digest);
-                return Err(Error::Differs { path, expected, got });
-            }
-        }
-        Ok(())
+        self.blobs.iter().try_for_each(|blob| file::check(&blob.path, blob.content))
     }
 
     /// Where the image lies.

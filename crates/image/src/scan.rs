@@ -1,6 +1,6 @@
 //! Reads a directory into a [`Tree`]. Reads only; follows no symbolic link.
 
-use crate::{Entry, Error, FileRef, Map, Meta, Node, Tree, Xattrs, verity};
+use crate::{Entry, Error, Meta, Node, Tree, Xattrs, file};
 use rustix::fs::{lgetxattr, llistxattr};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -82,10 +82,7 @@ impl Scan<'_> {
             first.names.push(path);
             return Ok(());
         }
-        let map = Map::open(full)?;
-        let size = map.as_slice().len() as u64;
-        let content = FileRef { size, digest: verity::digest(map.as_slice()) };
-        let node = Node::File(read_meta(full, meta)?, content);
+        let node = Node::File(read_meta(full, meta)?, file::identify(full)?);
         if meta.nlink() > 1 {
             self.first_names.insert(key, FirstName { path, names: Vec::new(), node });
         } else {

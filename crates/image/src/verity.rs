@@ -52,11 +52,16 @@ pub fn leaves(bytes: &[u8]) -> Vec<Digest> {
 
 /// Long runs of zeros are common in disk images, and comparing is ten times faster than hashing.
 fn leaf(block: &[u8]) -> Digest {
-    static OF_ZEROS: OnceLock<Digest> = OnceLock::new();
     if ZEROS.starts_with(block) {
-        return *OF_ZEROS.get_or_init(|| Digest::of(&ZEROS));
+        return zero_leaf();
     }
     Digest::of_parts(&[block, &ZEROS[block.len()..]])
+}
+
+/// The digest of a block of zeros.
+pub(crate) fn zero_leaf() -> Digest {
+    static LEAF: OnceLock<Digest> = OnceLock::new();
+    *LEAF.get_or_init(|| Digest::of(&ZEROS))
 }
 
 /// Folds leaf digests, given in order, into a file digest; holds one block a level and nothing more.

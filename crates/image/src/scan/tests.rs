@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Digest;
+use crate::{FileRef, verity};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
