@@ -18,9 +18,9 @@ pub(crate) struct Args {
     /// How to show progress
     #[arg(long, global = true, value_enum, default_value_t = Mode::Auto, value_name = "HOW")]
     pub(crate) progress: Mode,
-    /// How many threads to use; 0 for one per core
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    /// How many threads to use, at most 1024 [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }

@@ -64,7 +64,8 @@ fn run(args: &Args) -> Result<Reply, Failure> {
     }
 }
 
-fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Failure> {
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+fn pool(threads: Option<u16>) -> Result<rayon::ThreadPool, Failure> {
+    // To rayon, 0 means one per core.
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.map_or(0, usize::from));
     builder.build().map_err(|e| Failure::failed(format!("cannot start threads: {e}")))
 }
