@@ -107,6 +107,7 @@ pub fn run<R: Read>(
     if made != layout.len() {
         return Err(Error::WrongLength { expected: layout.len(), got: made });
     }
+    check_borders(run.patch.manifest(), &layout)?;
     sink.begin(&target, layout.fresh()).map_err(|source| Error::Sink { offset: 0, source })?;
     let mut output = Output::new(&layout, sink, progress);
     output.skip_empty()?;
@@ -125,7 +126,22 @@ pub fn check<R: Read>(
     source: &Image,
     progress: &mut dyn Progress,
 ) -> Result<Report, Error> {
-    run(patch, source, &mut Recent::default(), progress)
+    let keep = usize::try_from(patch.limits().history).unwrap_or(usize::MAX);
+    run(patch, source, &mut Recent { keep, ..Recent::default() }, progress)
+}
+
+/// Chunks end where digest blocks do, so that only whole blocks are ever hashed: `docs/format.md` section 5.
+fn check_borders(manifest: &Manifest, layout: &Layout) -> Result<(), Error> {
+    let mut end = 0u64;
+    for (chunk, listed) in manifest.chunks.iter().enumerate() {
+        end = end.saturating_add(listed.target);
+        let around = end.checked_sub(1).and_then(|last| layout.around(last));
+        if around.is_some_and(|(_, file)| end < file.end && !(end - file.start).is_multiple_of(BLOCK as u64))
+        {
+            return Err(Error::Instructions { chunk, rule: "it ends inside a digest block of a file" });
+        }
+    }
+    Ok(())
 }
 
 struct Run<'a, R> {
@@ -313,6 +329,8 @@ const _: () = assert!(TILE.is_multiple_of(BLOCK));
 /// A sink that keeps only what a later chunk may look back at.
 #[derive(Default)]
 struct Recent {
+    /// How much that is, in bytes.
+    keep: usize,
     /// Where each blob starts in the flat space.
     starts: Vec<u64>,
     /// The last bytes written, and the flat offset at which they end.
@@ -321,8 +339,6 @@ struct Recent {
 }
 
 impl Recent {
-    const KEEP: usize = 8 << 20;
-
     fn start(&self, blob: usize) -> std::io::Result<u64> {
         self.starts.get(blob).copied().ok_or_else(|| std::io::Error::other("no such content"))
     }
@@ -339,8 +355,8 @@ impl Sink for Recent {
     }
 
     fn write_at(&mut self, blob: usize, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-        if self.tail.len() > 2 * Self::KEEP {
-            self.tail.drain(..self.tail.len() - Self::KEEP);
+        if self.tail.len() / 2 > self.keep {
+            self.tail.drain(..self.tail.len() - self.keep);
         }
         self.tail.extend_from_slice(bytes);
         self.end = self.start(blob)?.saturating_add(offset).saturating_add(bytes.len() as u64);

@@ -1,12 +1,14 @@
-//! The applier and the second reader agree on any list of instructions, in chunks that end anywhere.
+//! The applier and the second reader agree on any list of instructions, on every coder's history and on where
+//! chunks may end.
 
 mod memory;
 mod naive;
 
-use memory::{apply, image, patch};
+use memory::{apply, check, image, patch, tree_patch};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use siding_patch::{Encoded, Instruction, encode_delta};
+use siding_apply::Error;
+use siding_patch::{Encoded, History, Instruction, Limits, encode_delta};
 
 /// Source bytes, zeros after their end.
 fn source_at(source: &[u8], from: u64, len: usize) -> Vec<u8> {
@@ -16,22 +18,65 @@ fn source_at(source: &[u8], from: u64, len: usize) -> Vec<u8> {
 
 type Wish = (Vec<u8>, u64, usize, usize, u8);
 
-/// Encodes one chunk at `start`; returns it and what it makes, made while it was thought up.
-fn chunk(source: &[u8], wishes: &[Wish], start: u64, history: Option<&[u8]>) -> Option<(Encoded, Vec<u8>)> {
+/// Encodes one chunk after `before`; returns it and what it makes, made while it was thought up.
+///
+/// Literals fill it up to a place where chunks may end.
+fn chunk(
+    source: &[u8],
+    wishes: &[Wish],
+    before: &[u8],
+    history: (History, Vec<u8>),
+) -> Option<(Encoded, Vec<u8>)> {
     let mut parts = Vec::new();
     for (literals, from, len, every, add) in wishes.iter().filter(|wish| wish.0.len() + wish.2 > 0) {
         let old = source_at(source, *from, *len);
         let mut new = old.clone();
         new.iter_mut().step_by(*every).for_each(|byte| *byte = byte.wrapping_add(*add));
-        parts.push((literals, *from, old, new));
+        parts.push((literals.clone(), *from, old, new));
     }
+    let made: usize = parts.iter().map(|(literals, _, _, new)| literals.len() + new.len()).sum();
+    let filling = history.1.iter().copied().chain(0u8..250).cycle().skip(made);
+    let filling: Vec<u8> = filling.take(made.next_multiple_of(4096) - made).collect();
+    parts.extend((!filling.is_empty()).then(|| (filling, 0, vec![], vec![])));
     let list: Vec<Instruction<'_>> = parts
         .iter()
         .map(|(literals, from, source, target)| Instruction { literals, from: *from, source, target })
         .collect();
     let made: Vec<u8> =
         parts.iter().flat_map(|(literals, _, _, new)| [literals.as_slice(), new].concat()).collect();
-    (!made.is_empty()).then(|| (encode_delta(&list, start, 3, history).unwrap(), made))
+    let history = (history.0, history.1.as_slice());
+    let encode = || encode_delta(&list, before.len() as u64, 3, Some(history)).unwrap();
+    (!made.is_empty()).then(|| (encode(), made))
+}
+
+/// The history with these numbers, the last one made to fit, and its bytes.
+fn history(source: &[u8], target: &[u8], numbers: (u64, usize, usize)) -> (History, Vec<u8>) {
+    let (offset, len, back) = (if numbers.1 == 0 { 0 } else { numbers.0 }, numbers.1, numbers.2);
+    let back = back.min(target.len());
+    let history = History { source_offset: offset, source_len: len as u64, target_len: back as u64 };
+    (history, [source_at(source, offset, len), target[target.len() - back..].to_vec()].concat())
+}
+
+/// One chunk of literals.
+fn literals(start: usize, bytes: &[u8]) -> Encoded {
+    let all = Instruction { literals: bytes, from: 0, source: &[], target: &[] };
+    encode_delta(&[all], start as u64, 1, None).unwrap()
+}
+
+/// The target as chunks of literals that end at `cuts` and at its end.
+fn cut(target: &[u8], cuts: &[usize]) -> Vec<Encoded> {
+    let borders: Vec<usize> = [&[0], cuts, &[target.len()]].concat();
+    borders.windows(2).map(|pair| literals(pair[0], &target[pair[0]..pair[1]])).collect()
+}
+
+fn is_inside_a_block(error: &Error) -> bool {
+    matches!(error, Error::Instructions { rule: "it ends inside a digest block of a file", .. })
+}
+
+/// Histories as they come: before, across and after the source's end; nothing, some or all of the target.
+fn any_history() -> impl Strategy<Value = (u64, usize, usize)> {
+    let offset = prop_oneof![0u64..700, Just(1 << 40), Just((1 << 63) - 1000)];
+    (offset, prop_oneof![Just(0usize), 1usize..900], prop_oneof![Just(0usize), 1usize..9000])
 }
 
 proptest! {
@@ -39,40 +84,115 @@ proptest! {
     #[test]
     fn two_readers_agree(
         source in vec(any::<u8>(), 0..600),
-        chunks in vec(vec((vec(0u8..4, 0..40), 0u64..700, 0usize..6000, 1usize..50, 0u8..3), 1..6), 1..5),
+        chunks in vec(
+            (vec((vec(0u8..4, 0..40), 0u64..700, 0usize..6000, 1usize..50, 0u8..3), 1..6), any_history()),
+            1..5,
+        ),
+        end in vec(0u8..4, 0..40),
     ) {
         let (mut encoded, mut target) = (Vec::new(), Vec::new());
-        for wishes in &chunks {
-            let history = (!target.is_empty()).then_some(target.as_slice());
-            if let Some((chunk, made)) = chunk(&source, wishes, target.len() as u64, history) {
+        for (wishes, numbers) in &chunks {
+            let history = history(&source, &target, *numbers);
+            if let Some((chunk, made)) = chunk(&source, wishes, &target, history) {
                 encoded.push(chunk);
                 target.extend(made);
             }
+        }
+        if !end.is_empty() {
+            encoded.push(literals(target.len(), &end));
+            target.extend(end);
         }
         let mut second = Vec::new();
         encoded.iter().for_each(|e| naive::chunk(&e.bytes, &source, &mut second, e.chunk.target));
         prop_assert!(second == target, "the second reader");
         let old = image(&source);
-        prop_assert!(apply(&patch(&old, &target, &encoded), &old).unwrap() == target, "the applier");
+        let patch = patch(&old, &target, &encoded);
+        prop_assert!(apply(&patch, &old).unwrap() == target, "the applier");
+        prop_assert!(check(&patch, &old, &Limits::default()).is_ok(), "the applier that writes nothing");
+    }
+
+    #[test]
+    fn chunks_end_at_digest_blocks_of_their_file_or_at_its_end(
+        sizes in vec(prop_oneof![1usize..9, Just(4095), Just(4096), Just(4097), 1usize..13_000], 1..6),
+        cuts in vec((any::<prop::sample::Index>(), 0usize..4, 0usize..3), 0..5),
+    ) {
+        let contents: Vec<Vec<u8>> =
+            sizes.iter().zip(0u8..).map(|(size, name)| (0..*size).map(|i| (i as u8 & 3) << 5 | name).collect()).collect();
+        let target = contents.concat();
+        // Near a file's start or end: so many blocks and a byte more or less from there.
+        let starts: Vec<usize> = (0..=sizes.len()).map(|n| sizes[..n].iter().sum()).collect();
+        let place = |(file, blocks, near): &(prop::sample::Index, usize, usize)| file.get(&starts) + blocks * 4096 + near;
+        let mut cuts: Vec<usize> = cuts.iter().map(place).filter_map(|at| at.checked_sub(1)).collect();
+        cuts.retain(|at| (1..target.len()).contains(at));
+        cuts.sort_unstable();
+        cuts.dedup();
+        let legal = cuts.iter().all(|end| naive::may_end(&sizes, *end));
+        let (patch, old) = tree_patch(&contents, &cut(&target, &cuts));
+        match apply(&patch, &old) {
+            Ok(made) => prop_assert!(legal && made == target),
+            Err(error) => prop_assert!(!legal && is_inside_a_block(&error), "{error}"),
+        }
     }
 }
 
-/// A chunk that ended within a digest block once spoiled the digest of the whole.
+/// A chunk that ended within a digest block spoiled the digest of the whole, or stopped a debug build.
 #[test]
-fn chunks_may_end_anywhere() {
+fn a_chunk_that_ends_inside_a_digest_block_is_refused() {
     let target: Vec<u8> = (0..20_000u32).map(|i| ((i * i) >> 3) as u8).collect();
     let old = image(b"");
-    let cuts: [&[usize]; 6] =
-        [&[1], &[4095], &[4096], &[4097, 4098, 8191], &[1, 2, 3, 4, 8192, 19_999], &[12_288, 12_289]];
-    for cuts in cuts {
-        let borders: Vec<usize> = [&[0], cuts, &[target.len()]].concat();
-        let literals = |pair: &[usize]| {
-            let all = Instruction { literals: &target[pair[0]..pair[1]], from: 0, source: &[], target: &[] };
-            encode_delta(&[all], pair[0] as u64, 1, None).unwrap()
-        };
-        let chunks: Vec<Encoded> = borders.windows(2).map(literals).collect();
-        assert!(apply(&patch(&old, &target, &chunks), &old).unwrap() == target, "{cuts:?}");
+    let apply = |cuts: &[usize]| apply(&patch(&old, &target, &cut(&target, cuts)), &old);
+    for cuts in [&[][..], &[4096], &[8192, 12_288], &[4096, 8192, 12_288, 16_384]] {
+        assert!(apply(cuts).unwrap() == target, "{cuts:?}");
     }
+    for cuts in [&[1][..], &[4095], &[4097], &[4096, 4097], &[4096, 19_999], &[2048, 8192]] {
+        let error = apply(cuts).unwrap_err();
+        assert!(is_inside_a_block(&error), "{cuts:?}: {error}");
+    }
+}
+
+/// So that the properties above are about something: these literals are only small beside their history.
+#[test]
+fn a_history_of_source_and_target_is_used() {
+    let noise = |seed: u64| -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..4096).map(|_| next()).collect()
+    };
+    let (source, first) = ([noise(1), noise(2)].concat(), noise(3));
+    let second = [&source[5000..6000], &first[96..], &source[6000..6500]].concat();
+    let (history, bytes) = history(&source, &first, (4900, 1700, 4000));
+    let all = Instruction { literals: &second, from: 0, source: &[], target: &[] };
+    let chunk = encode_delta(&[all], 4096, 3, Some((history, &bytes))).unwrap();
+    assert!(chunk.bytes.len() < 100, "{}", chunk.bytes.len());
+    let chunks = [literals(0, &first), chunk];
+    let target = [first, second].concat();
+    let old = image(&source);
+    assert!(apply(&patch(&old, &target, &chunks), &old).unwrap() == target);
+    let mut second = Vec::new();
+    chunks.iter().for_each(|e| naive::chunk(&e.bytes, &source, &mut second, e.chunk.target));
+    assert!(second == target);
+}
+
+/// Who raises the limit can check what he can apply: checking kept 8 MiB of the target, whatever the limit.
+#[test]
+fn checking_keeps_as_much_as_a_chunk_may_refer_to() {
+    let first: Vec<u8> = (0..9u32 << 19).flat_map(|i| i.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
+    let second = first[first.len() - (64 << 10)..].to_vec();
+    let history = History { source_offset: 0, source_len: 0, target_len: first.len() as u64 };
+    let all = Instruction { literals: &second, from: 0, source: &[], target: &[] };
+    let last = encode_delta(&[all], first.len() as u64, 1, Some((history, &first))).unwrap();
+    assert!(last.bytes.len() < 100, "{}", last.bytes.len());
+    let chunks: Vec<Encoded> =
+        first.chunks(4 << 20).zip(0..).map(|(part, n)| literals(n * (4 << 20), part)).chain([last]).collect();
+    let (target, old) = ([first, second].concat(), image(b""));
+    let patch = patch(&old, &target, &chunks);
+    assert!(check(&patch, &old, &Limits::default()).is_err());
+    let mut limits = Limits::default();
+    limits.history = 32 << 20;
+    check(&patch, &old, &limits).unwrap();
 }
 
 /// Whoever trusts anyone may be lied to about what the target is, but gets what he was told.

@@ -27,23 +27,30 @@ fn take<'a>(bytes: &mut &'a [u8], len: u64) -> &'a [u8] {
     head
 }
 
+/// Section 4.3: a range of the source, zeros after its end, then the last bytes of the target so far.
+fn history(chunk: &mut &[u8], source: &[u8], target_before: &[u8]) -> Vec<u8> {
+    let [offset, len, back] = [(); 3].map(|()| number(chunk) as usize);
+    let mut out: Vec<u8> = (offset..offset + len).map(|at| source.get(at).copied().unwrap_or(0)).collect();
+    out.extend(&target_before[target_before.len() - back..]);
+    out
+}
+
 /// Section 4.2: the eight streams of a chunk, by number.
-pub(crate) fn streams(mut chunk: &[u8], target_before: &[u8]) -> [Vec<u8>; 8] {
+pub(crate) fn streams(mut chunk: &[u8], source: &[u8], target_before: &[u8]) -> [Vec<u8>; 8] {
     let mut streams = <[Vec<u8>; 8]>::default();
     while !chunk.is_empty() {
         let (coder, count) = (chunk[0], chunk[1]);
         chunk = &chunk[2..];
         let list: Vec<(usize, u64)> =
             (0..count).map(|_| (take(&mut chunk, 1)[0] as usize, number(&mut chunk))).collect();
-        let history = if coder == 2 { number(&mut chunk) as usize } else { 0 };
+        let prefix = if coder == 2 { history(&mut chunk, source, target_before) } else { vec![] };
         let stored = number(&mut chunk);
         let coded = take(&mut chunk, stored);
-        let prefix = &target_before[target_before.len() - history..];
         let mut plain = Vec::new();
         match coder {
             0 => plain.extend(coded),
             _ => {
-                let mut decoder = zstd::stream::Decoder::with_ref_prefix(coded, prefix).unwrap();
+                let mut decoder = zstd::stream::Decoder::with_ref_prefix(coded, &prefix).unwrap();
                 decoder.window_log_max(31).unwrap();
                 std::io::copy(&mut decoder, &mut plain).unwrap();
             }
@@ -54,9 +61,21 @@ pub(crate) fn streams(mut chunk: &[u8], target_before: &[u8]) -> [Vec<u8>; 8] {
     streams
 }
 
+/// Section 5: whether a chunk may end at `end` of a flat space that is contents of these sizes.
+pub(crate) fn may_end(sizes: &[usize], end: usize) -> bool {
+    let mut start = 0;
+    for size in sizes {
+        if end <= start + size {
+            return end == start + size || (end - start).is_multiple_of(4096);
+        }
+        start += size;
+    }
+    false
+}
+
 /// Section 5: appends to `target` the bytes that one chunk makes.
 pub(crate) fn chunk(stored: &[u8], source: &[u8], target: &mut Vec<u8>, len: u64) {
-    let streams = streams(stored, target);
+    let streams = streams(stored, source, target);
     let [
         mut literal_lengths,
         mut copy_lengths,
