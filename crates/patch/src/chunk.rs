@@ -314,6 +314,9 @@ impl Stored {
         if history.source_len == 0 && history.source_offset != 0 {
             return Err(self.malformed("an empty range of the source has an offset"));
         }
+        if history.source_offset.saturating_add(history.source_len) > i64::MAX as u64 {
+            return Err(self.malformed("a history reaches past the end of all addresses"));
+        }
         if history.len() > self.limits.history {
             let what = format!("the history of chunk {}", self.index);
             return Err(Error::TooLarge { what, got: history.len(), limit: self.limits.history });

@@ -17,7 +17,7 @@ fn read(reader: impl Read, trust: &Trust) -> Result<u64, Error> {
     let mut patch = open(reader, trust, &Limits::default())?;
     let mut made = 0;
     while let Some(stored) = patch.next_chunk()? {
-        let streams = stored.decode(&[])?;
+        let streams = stored.decode(|_| Ok::<_, Error>(vec![]))?;
         let len = stored.chunk().target;
         let Ok(mut walker) = Walker::new(&streams, made, len) else { continue };
         while let Ok(Some(step)) = walker.step(7) {
@@ -63,6 +63,17 @@ fn every_byte_more_is_refused() {
     for at in 0..=good.len() {
         let bad = [&good[..at], &[0], &good[at..]].concat();
         assert!(read(&bad[..], &trust()).is_err(), "one more at {at}");
+    }
+}
+
+/// Asked again, a reader once found the end behind the byte that should not be there.
+#[test]
+fn what_trails_is_refused_however_often_it_is_asked() {
+    let bad = [Forge::example().build(), vec![0]].concat();
+    let mut patch = open(&bad[..], &trust(), &Limits::default()).unwrap();
+    assert!(patch.next_chunk().unwrap().is_some());
+    for _ in 0..3 {
+        assert!(matches!(patch.next_chunk(), Err(Error::Trailing)));
     }
 }
 

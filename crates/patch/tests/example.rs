@@ -32,20 +32,8 @@ fn written() -> Vec<u8> {
         version: version.parse().unwrap(),
         identity: Identity { kind: Kind::File, size: bytes.len() as u64, digest: verity::digest(bytes) },
     };
-    let manifest = Manifest {
-        component: "example".parse().unwrap(),
-        source: image("1.0", EXAMPLE_OLD),
-        target: image("1.0 (a)", EXAMPLE_NEW),
-        chunks: vec![],
-        epoch: 0,
-        advisories: vec![],
-        restart: vec![],
-        products: vec![],
-        created: None,
-        expires: None,
-        minimum: None,
-        notes: Default::default(),
-    };
+    let manifest =
+        Manifest::new("example".parse().unwrap(), image("1.0", EXAMPLE_OLD), image("1.0 (a)", EXAMPLE_NEW));
     let first =
         Instruction { literals: &[], from: 0, source: &EXAMPLE_OLD[..16], target: &EXAMPLE_NEW[..16] };
     let second = Instruction { literals: b" Bye", from: 16, source: b"\n", target: b"\n" };

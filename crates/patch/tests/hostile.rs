@@ -54,8 +54,7 @@ fn read(patch: &[u8], limits: &Limits) -> Result<(), Error> {
     let mut patch = open(patch, &trust, limits)?;
     let broken = |rule| Error::Key(format!("broken: {rule}"));
     while let Some(stored) = patch.next_chunk()? {
-        stored.prefix_len()?;
-        let streams = stored.decode(&[])?;
+        let streams = stored.decode(|_| Ok::<_, Error>(vec![]))?;
         let mut walker = Walker::new(&streams, 0, stored.chunk().target).map_err(broken)?;
         while let Some(step) = walker.step(4096).map_err(broken)? {
             if let siding_patch::Step::Copy { len, .. } = step {
@@ -154,17 +153,21 @@ fn lengths_in_frames() {
     };
     for len in HOSTILE {
         for coder in [0, 1, 2] {
-            let history = (coder == 2).then_some(1);
+            let history = (coder == 2).then_some([0, 0, 1]);
             refused("a stream", &with(1, frame(coder, &[(6, len)], history, b"x")));
             refused(
                 "two streams",
                 &with(1, frame(coder, &[(5, len), (6, len.wrapping_neg())], history, b"x")),
             );
-            let stored =
-                [&[coder, 1, 6, 1][..], &history.map(number).unwrap_or_default(), &number(len)].concat();
+            let history = history.map(|history| numbers(&history)).unwrap_or_default();
+            let stored = [&[coder, 1, 6, 1][..], &history, &number(len)].concat();
             refused("stored", &with(1, stored));
         }
-        refused("history", &with(1, frame(2, &[(6, 1)], Some(len), b"x")));
+        for history in
+            [[len, 0, 0], [0, len, 0], [0, 0, len], [len, 1, 0], [1, len, 1], [0, len, len.wrapping_neg()]]
+        {
+            refused("history", &with(1, frame(2, &[(6, 1)], Some(history), b"x")));
+        }
     }
 }
 
@@ -214,11 +217,13 @@ fn lengths_in_changes() {
     for len in HOSTILE {
         let lists = [
             [head(4, len)].concat(),
-            [head(4, 3), head(4, len)].concat(),
-            [head(4, 3), head(4, 1), head(2, len)].concat(),
-            [head(4, 3), head(4, 0), head(4, len)].concat(),
-            [head(4, 3), head(4, 0), head(4, 0), head(4, len)].concat(),
-            [head(4, 3), head(4, 0), head(4, 0), head(4, 1), uint(len)].concat(),
+            [head(4, 4), head(4, len)].concat(),
+            [head(4, 4), head(4, 1), head(2, len)].concat(),
+            [head(4, 4), head(4, 0), head(4, len)].concat(),
+            [head(4, 4), head(4, 0), head(4, 0), head(4, len)].concat(),
+            [head(4, 4), head(4, 0), head(4, 0), head(4, 1), uint(len)].concat(),
+            [head(4, 4), head(4, 0), head(4, 0), head(4, 0), head(4, len)].concat(),
+            [head(4, 4), head(4, 0), head(4, 0), head(4, 0), head(4, 1), head(4, len)].concat(),
         ];
         for list in lists {
             let mut forge = Forge::example();

@@ -136,7 +136,7 @@ fn what_is_unknown_is_named_and_asks_for_a_newer_program() {
             Ok(checked) => checked,
             Err(error) => return error,
         };
-        checked.next_chunk().unwrap().unwrap().decode(&[]).unwrap_err()
+        checked.next_chunk().unwrap().unwrap().decode(|_| Ok::<_, Error>(vec![])).unwrap_err()
     };
     let field = Forge { more: vec![(12, vec![0])], ..Forge::example() };
     let mut kind = Forge::example();

@@ -1,7 +1,7 @@
 //! However a delta is cut into steps, and wherever a walker is cloned, the same bytes come out.
 
 use super::*;
-use crate::{ChunkRef, Instruction, Limits, Stored, encode_delta};
+use crate::{ChunkRef, Error, Instruction, Limits, Stored, encode_delta};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ fn made(wishes: &[Wish], start: u64) -> (Streams, Vec<u8>) {
     let target = wishes.iter().zip(&parts).flat_map(|((literals, ..), (_, t))| [literals.clone(), t.clone()]);
     let chunk: ChunkRef = encoded.chunk;
     let stored = Stored::new(0, chunk, encoded.bytes, Limits::default());
-    (stored.decode(&[]).unwrap(), target.collect::<Vec<_>>().concat())
+    (stored.decode(|_| Ok::<_, Error>(vec![])).unwrap(), target.collect::<Vec<_>>().concat())
 }
 
 /// Takes one step and appends what it makes; whether there was one.
@@ -125,7 +125,7 @@ fn streams(list: &[(Stream, &[u8])]) -> Streams {
     let digest = siding_image::Digest::of(&bytes);
     let chunk =
         ChunkRef { kind: crate::ChunkKind::Delta, stored: bytes.len() as u64, decoded, target: 1, digest };
-    Stored::new(0, chunk, bytes, Limits::default()).decode(&[]).unwrap()
+    Stored::new(0, chunk, bytes, Limits::default()).decode(|_| Ok::<_, Error>(vec![])).unwrap()
 }
 
 #[test]

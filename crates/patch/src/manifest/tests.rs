@@ -1,7 +1,7 @@
 //! What is written reads back, and in one spelling only.
 
 use super::*;
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 fn any_image(kind: Kind) -> impl Strategy<Value = ImageRef> {
@@ -40,13 +40,17 @@ prop_compose! {
         advisories in vec(any_advisory(), 0..3),
         restart in vec("[a-z.@-]{1,10}", 0..3), products in vec("\\PC{1,10}", 0..3),
         created in any::<Option<u64>>(), expires in any::<Option<u64>>(), minimum in any::<Option<[u64; 3]>>(),
+        notes in btree_map(key::NOTES, vec(any::<u8>(), 0..9), 0..3),
     ) -> Manifest {
         let made: u64 = delta.iter().map(|chunk| chunk.target).sum();
         let (kind, size) = (source.identity.kind, &mut target.identity.size);
         *size = if kind == Kind::File { made } else { made.max(*size) };
         let chunks = if kind == Kind::File { delta } else { [changes, delta].concat() };
         let component = component.parse().unwrap();
-        Manifest { component, source, target, chunks, epoch, advisories, restart, products, created, expires, minimum }
+        Manifest {
+            chunks, epoch, advisories, restart, products, created, expires, minimum, notes,
+            ..Manifest::new(component, source, target)
+        }
     }
 }
 
@@ -78,6 +82,34 @@ proptest! {
     fn noise_does_not_panic(bytes in vec(any::<u8>(), 0..80)) {
         let _ = Manifest::decode(&bytes);
     }
+}
+
+#[test]
+fn notes_are_kept_and_other_unknown_fields_refused() {
+    let image = |version: &str| ImageRef {
+        version: version.parse().unwrap(),
+        identity: Identity { kind: Kind::File, size: 0, digest: Digest([0; 32]) },
+    };
+    let plain = Manifest::new("a".parse().unwrap(), image("1"), image("2")).encode();
+    // One field more, after the four that must be there: two bytes of key, then the value.
+    let with = |key: u8, value: &[u8]| [&[0xa5], &plain[1..], &[0x18, key], value].concat();
+    for key in [64, 65, 100, 127] {
+        for (value, note) in [(&[0x40][..], &b""[..]), (b"\x42hi", b"hi")] {
+            let manifest = Manifest::decode(&with(key, value)).unwrap();
+            assert_eq!(manifest.notes, BTreeMap::from([(key, note.to_vec())]));
+            assert_eq!(manifest.encode(), with(key, value), "kept as it came");
+        }
+        for value in [&[0][..], b"\x62hi", &[0x80], &[0xf6], &[0x5f, 0x40, 0xff], &[0x58, 0]] {
+            let error = Manifest::decode(&with(key, value)).unwrap_err();
+            assert!(matches!(error, Error::Malformed { .. }), "{key} {value:02x?}: {error}");
+        }
+    }
+    for key in [24, 63, 128, 192, 255] {
+        let error = Manifest::decode(&with(key, &[0x40])).unwrap_err();
+        assert!(matches!(error, Error::Unknown { number, .. } if number == u64::from(key)), "{key}: {error}");
+    }
+    let twice = [&[0xa6], &plain[1..], &[0x18, 64, 0x40, 0x18, 64, 0x40]].concat();
+    assert!(matches!(Manifest::decode(&twice), Err(Error::Malformed { .. })));
 }
 
 #[test]

@@ -100,11 +100,11 @@ impl Chunk {
     }
 }
 
-/// A frame: coder, streams with their lengths, the history's length if the coder has one, the coded bytes.
-pub(crate) fn frame(coder: u8, streams: &[(u8, u64)], history: Option<u64>, coded: &[u8]) -> Vec<u8> {
+/// A frame: coder, streams with their lengths, the history's three numbers if the coder has one, the coded bytes.
+pub(crate) fn frame(coder: u8, streams: &[(u8, u64)], history: Option<[u64; 3]>, coded: &[u8]) -> Vec<u8> {
     let mut out = vec![coder, streams.len() as u8];
     streams.iter().for_each(|(id, len)| out.extend([vec![*id], number(*len)].concat()));
-    out.extend(history.map(number).unwrap_or_default());
+    out.extend(history.map(|history| numbers(&history)).unwrap_or_default());
     [out, number(coded.len() as u64), coded.to_vec()].concat()
 }
 
