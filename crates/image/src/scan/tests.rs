@@ -125,6 +125,7 @@ fn symbolic_links_are_kept_as_they_are_and_never_followed() {
     for (i, target) in targets.iter().enumerate() {
         let name = if *target == "loop" { "loop".to_owned() } else { format!("link{i}") };
         assert!(matches!(node(&tree, &name), Node::Symlink(_, to) if to == target.as_bytes()), "{name}");
+        assert_eq!(meta_of(&tree, &name).mode, 0o777, "{name}: not the system's own idea of it");
     }
     assert_eq!(tree.entries().len(), 1 + 2 + targets.len(), "nothing behind a link is listed");
     assert_eq!(tree.files().count(), 1);

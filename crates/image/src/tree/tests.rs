@@ -20,7 +20,10 @@ fn file(path: &str, content: &str) -> Entry {
 }
 
 fn symlink(path: &str, target: &[u8]) -> Entry {
-    Entry { path: path.into(), node: Node::Symlink(meta(), target.to_vec()) }
+    Entry {
+        path: path.into(),
+        node: Node::Symlink(Meta { mode: Meta::SYMLINK_MODE, ..meta() }, target.to_vec()),
+    }
 }
 
 fn hard_link(path: &str, to: &str) -> Entry {
@@ -76,11 +79,14 @@ fn path_refused(path: &str, rule: &str) {
 #[track_caller]
 fn meta_refused(meta: Meta, rule: &str) {
     let content = FileRef { size: 0, digest: Digest::of(b"") };
-    for node in [
+    // A symbolic link's mode is another rule's.
+    let link = Meta { mode: if meta.mode > 0o7777 { meta.mode } else { Meta::SYMLINK_MODE }, ..meta.clone() };
+    let nodes = [
         Node::File(meta.clone(), content),
         Node::Directory(meta.clone()),
-        Node::Symlink(meta.clone(), b"to".to_vec()),
-    ] {
+        Node::Symlink(link, b"to".to_vec()),
+    ];
+    for node in nodes {
         refused(sample_and(Entry { path: b"odd".to_vec(), node }), "odd", rule);
     }
 }
@@ -264,6 +270,14 @@ fn a_mode_has_12_bits() {
 }
 
 #[test]
+fn a_symbolic_link_has_one_mode() {
+    for mode in [0, 0o644, 0o755, 0o776, 0o1777] {
+        let node = Node::Symlink(Meta { mode, ..meta() }, b"to".to_vec());
+        refused(sample_and(Entry { path: b"s".to_vec(), node }), "s", "mode is 0777");
+    }
+}
+
+#[test]
 fn nanoseconds_stay_below_a_second() {
     let node = Node::Directory(Meta { nanoseconds: 999_999_999, seconds: i64::MIN, ..meta() });
     tree(sample_and(Entry { path: b"d".to_vec(), node }));
@@ -433,9 +447,12 @@ fn counts_without_the_entries_allocate_nothing() {
         not_canonical(&[&smallest()[..4], &[0x86], &smallest()[5..], count].concat()); // attributes
         not_canonical(&[&smallest()[..4], &[0x86], &smallest()[5..], &[0x81, 0x82], &bytes].concat());
         let refused = Err(TreeError::encoding());
-        assert_eq!(Changes::decode(&[&[0x82], count].concat()), refused); // paths removed
-        assert_eq!(Changes::decode(&[&[0x82, 0x80], count].concat()), refused); // entries put
-        assert_eq!(Changes::decode(&[&[0x82, 0x81], bytes.as_slice()].concat()), refused);
+        for before in [&[][..], &[0x80], &[0x80, 0x80], &[0x80, 0x80, 0x80]] {
+            let list = [&[0x84], before, count].concat(); // paths removed, entries put, fresh, touched
+            assert_eq!(Changes::decode(&list), refused, "{list:02x?}");
+        }
+        assert_eq!(Changes::decode(&[&[0x84, 0x81], bytes.as_slice()].concat()), refused);
+        assert_eq!(Changes::decode(&[&[0x84, 0x80, 0x80, 0x80, 0x81], count].concat()), refused);
     }
 }
 
@@ -494,6 +511,99 @@ fn changes_name_only_what_differs() {
     assert_eq!(old.with(&Changes::default()), Ok(old));
 }
 
+/// The entry with other metadata.
+fn touched(mut entry: Entry) -> Entry {
+    entry.meta_mut().unwrap().seconds += 1;
+    entry
+}
+
+#[test]
+fn metadata_alone_is_named_by_number() {
+    let old = tree(sample());
+    // In order: the root, empty, etc, etc/a, etc/b (a hard link), etc/tagged, link, ümläut.
+    let other = |index: usize| old.entries()[index].clone();
+    let mut entries = old.entries().to_vec();
+    for index in [0, 3, 6, 7] {
+        entries[index] = touched(other(index));
+    }
+    entries[5] = touched(file("etc/tagged", "other"));
+    let new = tree(entries);
+    let changes = old.changes_to(&new);
+    assert_eq!(changes.removed, [b""; 0]);
+    assert_eq!(changes.put, [touched(file("etc/tagged", "other"))], "more than its metadata differs");
+    assert_eq!(changes.fresh, [0]);
+    let meta = |index| touched(other(index)).meta().unwrap().clone();
+    assert_eq!(changes.touched, [0, 3, 6, 7].map(|index| (index, meta(index))));
+    assert_eq!(old.with(&changes), Ok(new));
+    assert_eq!(Changes::decode(&changes.encode()), Ok(changes));
+}
+
+#[test]
+fn entries_of_another_kind_or_content_are_put() {
+    let old = tree(sample());
+    let with = |path: &str, entry: Entry| {
+        let mut entries = sample();
+        entries.retain(|e| e.path != path.as_bytes());
+        entries.push(entry);
+        let new = tree(entries);
+        let changes = old.changes_to(&new);
+        assert_eq!(old.with(&changes).as_ref(), Ok(&new));
+        (changes.put.len(), changes.touched.len())
+    };
+    assert_eq!(with("empty", file("empty", "")), (1, 0));
+    assert_eq!(with("empty", symlink("empty", b"etc")), (1, 0));
+    assert_eq!(with("etc/b", file("etc/b", "one")), (1, 0), "no hard link any more");
+    assert_eq!(with("link", symlink("link", b"elsewhere")), (1, 0));
+    assert_eq!(with("link", touched(symlink("link", b"../dangling"))), (0, 1));
+    assert_eq!(with("empty", touched(dir("empty"))), (0, 1));
+}
+
+#[test]
+fn touched_entries_have_one_spelling() {
+    let old = tree(sample());
+    let new_meta = |index: usize| touched(old.entries()[index].clone()).meta().unwrap().clone();
+    let rule = |change: &dyn Fn(&mut Changes)| {
+        let mut changes = Changes { touched: vec![(1, new_meta(1)), (3, new_meta(3))], ..Changes::default() };
+        assert!(old.with(&changes).is_ok());
+        change(&mut changes);
+        old.with(&changes).unwrap_err().rule
+    };
+    for index in [old.entries().len(), 1 << 20, usize::MAX] {
+        assert!(rule(&|c| c.touched.push((index, meta()))).contains("has none"), "{index}");
+    }
+    assert!(rule(&|c| c.touched.push((4, meta()))).contains("has none"), "a hard link");
+    assert!(rule(&|c| c.removed.push(b"empty".to_vec())).contains("has none"), "it goes");
+    let wrong = "those that do";
+    assert!(rule(&|c| c.touched.push((5, old.entries()[5].meta().unwrap().clone()))).contains(wrong));
+    assert!(rule(&|c| c.touched.reverse()).contains(wrong));
+    assert!(rule(&|c| c.touched.push(c.touched[1].clone())).contains(wrong));
+    assert!(rule(&|c| c.put.push(touched(dir("etc")))).contains(wrong), "put for its metadata alone");
+    assert!(rule(&|c| c.put.push(symlink("empty", b"etc"))).contains("0777"), "put and touched");
+    assert!(rule(&|c| c.put.push(file("empty", "one"))).contains(wrong), "put and touched");
+    assert!(rule(&|c| c.touched[0].1.mode = 0o10000).contains("12 bits"));
+    assert!(rule(&|c| c.touched.push((6, meta()))).contains("0777"));
+}
+
+#[test]
+fn touched_entries_are_read_by_the_gaps_between_them() {
+    let [one, two] = [1, 2].map(|uid| Meta { uid, ..Meta::default() });
+    let changes = Changes { touched: vec![(2, one.clone()), (3, two)], ..Changes::default() };
+    let (gap, meta_of) = (|gap: &[u8]| [&[0x82], gap].concat(), |uid| [0x85, 0, uid, 0, 0, 0]);
+    let list =
+        [&[0x84, 0x80, 0x80, 0x80, 0x82], &gap(&[2])[..], &meta_of(1), &gap(&[0]), &meta_of(2)].concat();
+    assert_eq!(changes.encode(), list);
+    assert_eq!(Changes::decode(&list), Ok(changes));
+    let most = [&[0x1b][..], &[0xff; 8]].concat();
+    for (first, second) in [(&most[..], &[0][..]), (&[1], &most)] {
+        let list = [&[0x84, 0x80, 0x80, 0x80, 0x82], &gap(first)[..], &meta_of(1), &gap(second), &meta_of(2)];
+        assert_eq!(Changes::decode(&list.concat()), Err(TreeError::encoding()), "an index past 2^64");
+    }
+    // The numbers of a part begin anew: the parts' lists are joined as they are.
+    let mut whole = Changes { touched: vec![(2, one.clone())], ..Changes::default() };
+    whole.append(Changes { touched: vec![(5, one.clone())], ..Changes::default() });
+    assert_eq!(whole.touched, [(2, one.clone()), (5, one)]);
+}
+
 #[test]
 fn changes_that_do_not_fit_are_refused() {
     let old = tree(sample());
@@ -535,7 +645,8 @@ fn changes_have_one_spelling() {
 #[test]
 fn parts_of_changes_ascend_as_one() {
     let old = tree(sample());
-    let new = tree(vec![dir(""), file("b", "x"), file("c", "y"), file("d", "z")]);
+    let new =
+        tree(vec![touched(dir("")), touched(dir("empty")), file("b", "x"), file("c", "y"), file("d", "z")]);
     let join = |parts: &[Changes]| {
         let mut whole = Changes::default();
         parts.iter().for_each(|part| whole.append(part.clone()));
@@ -561,7 +672,8 @@ fn one_digest_has_one_size_in_source_and_target() {
 
 #[test]
 fn changes_are_read_from_one_encoding_only() {
-    let bytes = tree(sample()).changes_to(&tree(vec![dir(""), file("new", "n")])).encode();
+    let bytes =
+        tree(sample()).changes_to(&tree(vec![touched(dir("")), dir("etc"), file("new", "n")])).encode();
     for len in 0..bytes.len() {
         assert!(Changes::decode(&bytes[..len]).is_err(), "cut at {len}");
     }
@@ -626,7 +738,10 @@ fn any_tree() -> impl Strategy<Value = Tree> {
             let mut earlier_files = earlier.filter(|(_, node)| matches!(node, Node::File(..)));
             let node = match (kind, earlier_files.next()) {
                 (0..=2, _) => Node::Directory(meta),
-                (3, _) => Node::Symlink(meta, vec![b'.'; usize::from(content) + 1]),
+                (3, _) => {
+                    let meta = Meta { mode: Meta::SYMLINK_MODE, ..meta };
+                    Node::Symlink(meta, vec![b'.'; usize::from(content) + 1])
+                }
                 (4, Some((to, _))) => Node::HardLink(to.clone()),
                 _ => Node::File(
                     meta,
@@ -653,6 +768,26 @@ proptest! {
         let changes = a.changes_to(&b);
         prop_assert_eq!(Changes::decode(&changes.encode()), Ok(changes.clone()));
         prop_assert_eq!(a.with(&changes), Ok(b));
+    }
+
+    #[test]
+    fn other_metadata_alone_put_nothing(tree in any_tree(), which in vec(any::<bool>(), 24), meta in any_meta()) {
+        let mut entries = tree.entries().to_vec();
+        let mut wanted = 0;
+        for (entry, _) in entries.iter_mut().zip(which).filter(|(_, which)| *which) {
+            let is_link = matches!(entry.node, Node::Symlink(..));
+            let Some(there) = entry.meta_mut() else { continue };
+            let meta = Meta { mode: if is_link { Meta::SYMLINK_MODE } else { meta.mode }, ..meta.clone() };
+            wanted += usize::from(*there != meta);
+            *there = meta;
+        }
+        let new = Tree::new(entries).unwrap();
+        let changes = tree.changes_to(&new);
+        prop_assert_eq!((changes.removed.len(), changes.put.len(), changes.fresh.len()), (0, 0, 0));
+        prop_assert_eq!(changes.touched.len(), wanted);
+        let mut joined = Changes::default();
+        changes.split(100).into_iter().for_each(|part| joined.append(Changes::decode(&part.encode()).unwrap()));
+        prop_assert_eq!(tree.with(&joined), Ok(new));
     }
 
     #[test]
