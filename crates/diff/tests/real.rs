@@ -18,20 +18,7 @@ fn patch(old: &Image, new: &Image, level: Level) -> Vec<u8> {
         version: version.parse().unwrap(),
         identity: image.identity(),
     };
-    let manifest = Manifest {
-        component: "openssl".parse().unwrap(),
-        source: image("3.0.20", old),
-        target: image("3.0.20 (a)", new),
-        chunks: vec![],
-        epoch: 0,
-        advisories: vec![],
-        restart: vec![],
-        products: vec![],
-        created: None,
-        expires: None,
-        minimum: None,
-        notes: Default::default(),
-    };
+    let manifest = Manifest::new("openssl".parse().unwrap(), image("3.0.20", old), image("3.0.20 (a)", new));
     let mut out = Vec::new();
     siding_patch::write(&manifest, &delta.chunks, &[], &mut out).unwrap();
     out
@@ -44,8 +31,8 @@ fn apply(patch: &[u8], old: &Image) -> Vec<Vec<u8>> {
     sink.0
 }
 
-/// What the second reader makes of a patch.
-fn naively(patch: &[u8], old: &[u8]) -> Vec<u8> {
+/// What the second reader makes of a patch to contents of these sizes.
+fn naively(patch: &[u8], old: &[u8], sizes: &[usize]) -> Vec<u8> {
     let mut checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default()).unwrap();
     let mut at = checked.overhead() as usize;
     let mut out = Vec::new();
@@ -53,6 +40,7 @@ fn naively(patch: &[u8], old: &[u8]) -> Vec<u8> {
         let chunk = stored.chunk();
         if chunk.target > 0 {
             naive::chunk(&patch[at..][..chunk.stored as usize], old, &mut out, chunk.target);
+            assert!(naive::may_end(sizes, out.len()), "a chunk ends where none may");
         }
         at += chunk.stored as usize;
     }
@@ -92,7 +80,10 @@ fn a_library_after_a_security_update() {
         for level in [Level::Fast, Level::Default] {
             let patch = patch(old, new, level);
             assert!(apply(&patch, old) == [new_bytes], "{level:?}");
-            assert!(naively(&patch, old_bytes) == new_bytes, "{level:?}: the second reader");
+            assert!(
+                naively(&patch, old_bytes, &[new_bytes.len()]) == new_bytes,
+                "{level:?}: the second reader"
+            );
             if level != Level::Fast {
                 small_enough(patch.len(), old_bytes, new_bytes);
             }
@@ -124,9 +115,10 @@ fn a_tree_after_a_security_update() {
             .map(|file| new.blob(&file.digest).unwrap().bytes().unwrap().to_vec())
             .collect();
         assert!(apply(&patch, old) == wanted);
+        let sizes: Vec<usize> = wanted.iter().map(Vec::len).collect();
         let mut flat = vec![0; old.len() as usize];
         old.read_at(0, &mut flat).unwrap();
-        assert!(naively(&patch, &flat) == wanted.concat(), "the second reader");
+        assert!(naively(&patch, &flat, &sizes) == wanted.concat(), "the second reader");
         small_enough(patch.len(), &flat, &wanted.concat());
     }
 }

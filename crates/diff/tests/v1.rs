@@ -16,7 +16,7 @@ mod naive;
 
 use common::{Memory, testdata};
 use siding_image::{Digest, Image};
-use siding_patch::{Limits, PublicKey, Trust};
+use siding_patch::{ChunkKind, Coder, Limits, PublicKey, Stream, Trust};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -55,11 +55,13 @@ fn every_good_file_makes_what_is_expected_of_it() {
         assert_eq!(checked.manifest().target.identity.size.to_string(), size, "{name}");
         let made = attempt(&patch, &image, &trust).unwrap();
         assert!(made == case.fresh, "{name} makes other bytes");
-        assert!(by_the_second_reader(&patch, &image) == made.concat(), "{name}: two readers, two opinions");
+        let sizes: Vec<usize> = case.fresh.iter().map(Vec::len).collect();
+        let second = by_the_second_reader(&patch, &image, &sizes);
+        assert!(second == made.concat(), "{name}: two readers, two opinions");
     }
 }
 
-fn by_the_second_reader(patch: &[u8], source: &Image) -> Vec<u8> {
+fn by_the_second_reader(patch: &[u8], source: &Image, sizes: &[usize]) -> Vec<u8> {
     let mut checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default()).unwrap();
     let mut at = checked.overhead() as usize;
     let mut flat = vec![0; source.len() as usize];
@@ -71,9 +73,49 @@ fn by_the_second_reader(patch: &[u8], source: &Image) -> Vec<u8> {
         at += bytes.len();
         if chunk.target > 0 {
             naive::chunk(bytes, &flat, &mut target, chunk.target);
+            assert!(naive::may_end(sizes, target.len()));
         }
     }
     target
+}
+
+/// What the good files are there to show: otherwise a maker's change could quietly leave a part of the format out.
+#[test]
+fn the_good_files_use_what_there_is() {
+    let mut used = BTreeSet::new();
+    for case in good::all() {
+        let patch = fs::read(testdata().join("v1").join(case.name)).unwrap();
+        let mut checked = siding_patch::open(&patch[..], &Trust::anyone(), &Limits::default()).unwrap();
+        used.extend((!checked.manifest().notes.is_empty()).then_some("notes"));
+        while let Some(stored) = checked.next_chunk().unwrap() {
+            for frame in stored.frames().unwrap() {
+                used.insert(frame.coder.name());
+                used.extend(frame.streams.iter().map(|(stream, _)| stream.name()));
+                let Coder::ZstdAfter(history) = frame.coder else { continue };
+                used.insert(match (history.source_len > 0, history.target_len > 0) {
+                    (true, true) => "history of both",
+                    (true, false) => "history of the source",
+                    (false, _) => "history of the target",
+                });
+            }
+            if stored.chunk().kind == ChunkKind::Changes {
+                let changes = stored.decode_changes().unwrap();
+                let lists = [
+                    ("removed", changes.removed.len()),
+                    ("put", changes.put.len()),
+                    ("fresh", changes.fresh.len()),
+                    ("touched", changes.touched.len()),
+                ];
+                used.extend(lists.iter().filter(|(_, len)| *len > 0).map(|(name, _)| *name));
+            }
+        }
+    }
+    let parts = ["notes", "raw", "zstd", "zstd-after", "put", "fresh", "touched"];
+    let histories = ["history of both", "history of the source", "history of the target"];
+    let streams = Stream::ALL.map(Stream::name);
+    for part in parts.iter().chain(&histories).chain(&streams) {
+        assert!(used.contains(part), "no good file has {part}");
+    }
 }
 
 #[test]

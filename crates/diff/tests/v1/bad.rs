@@ -2,11 +2,11 @@
 
 use crate::common::meta;
 use crate::forge::{
-    ALICE, BOB, Chunk, EXAMPLE_NEW, EXAMPLE_OLD, Forge, Image as Listed, array, envelope, frame, kid,
-    numbers, signature_entry, signed, text, uint,
+    ALICE, BOB, Chunk, EXAMPLE_NEW, EXAMPLE_OLD, Forge, Image as Listed, array, bytes as forge_bytes,
+    envelope, frame, kid, numbers, signature_entry, signed, text, uint,
 };
 use crate::good;
-use siding_image::{Changes, Content, Entry, FileRef, Image, Node, Tree, verity};
+use siding_image::{Changes, Content, Entry, FileRef, Image, Meta, Node, Tree, verity};
 use std::fs;
 use tempfile::TempDir;
 
@@ -148,6 +148,9 @@ fn manifest() -> Vec<Case> {
     vec![
         case("field-unknown", "field 12", field(12, uint(0))),
         case("field-unknown-large", "field 65536", field(65536, uint(0))),
+        case("field-unknown-before-notes", "field 63", field(63, forge_bytes(b"note"))),
+        case("field-unknown-after-notes", "field 128", field(128, forge_bytes(b"note"))),
+        case("note-not-bytes", "grammar", field(64, text("note"))),
         case(
             "field-missing",
             "mandatory field is missing",
@@ -211,6 +214,7 @@ fn chunk() -> Vec<Case> {
     let zstd = zstd_frame(&plain);
     let packed = |coded: &[u8]| of(23, frame(1, &streams, None, coded));
     let after = |history| of(23, frame(2, &streams, Some(history), &zstd));
+    let long = [&[2, 3, 0, 1, 1, 1, 6, 21, 0, 0, 0x81, 0, zstd.len() as u8][..], &zstd].concat();
     let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0xaa][..], &zstd].concat();
     let named = [&[0x28, 0xb5, 0x2f, 0xfd, 0x21, 9][..], &zstd[5..]].concat();
     let halves = [zstd_frame(&plain[..10]), zstd_frame(&plain[10..])].concat();
@@ -242,9 +246,23 @@ fn chunk() -> Vec<Case> {
         case("zstd-too-short", "shorter than its streams", packed(&zstd_frame(&plain[..22]))),
         case("zstd-too-long", "does not decode", packed(&zstd_frame(&[&plain[..], &[0]].concat()))),
         case("zstd-with-dictionary", "does not decode", packed(&named)),
-        case("history-of-nothing", "has none", after(0)),
-        case("history-before-the-target", "more of the target than there is", after(1)),
-        case("history-too-long", "the limit is", after((8 << 20) + 1)),
+        case("history-cut", "history is cut short", of(23, vec![2, 3, 0, 1, 1, 1, 6, 21, 5, 5])),
+        case("history-long-form", "not canonical", of(23, long)),
+        case("history-of-nothing", "has none", after([0, 0, 0])),
+        case("history-from-nowhere", "has an offset", after([1, 0, 1])),
+        case("history-before-the-target", "more of the target than there is", after([0, 0, 1])),
+        case("history-past-all-addresses", "past the end of all addresses", after([i64::MAX as u64, 1, 0])),
+        case("history-too-long", "the limit is", after([0, (8 << 20) + 1, 0])),
+        case("histories-too-long", "the limit is", after([0, 4 << 20, (4 << 20) + 1])),
+        case("chunk-ends-inside-a-block", "inside a digest block", {
+            example(|f| {
+                let part = |bytes: &[u8]| {
+                    let len = bytes.len() as u64;
+                    Chunk::delta(len, &[(0, vec![len as u8]), (1, vec![0]), (6, bytes.to_vec())])
+                };
+                f.chunks = vec![part(&EXAMPLE_NEW[..10]), part(&EXAMPLE_NEW[10..])];
+            })
+        }),
     ]
 }
 
@@ -369,14 +387,17 @@ fn symlink(path: &str, to: &str) -> Entry {
 }
 
 fn old_tree() -> Tree {
-    let list = vec![directory(""), regular("a", b"one\n"), directory("dir"), regular("dir/b", b"two\n")];
+    let hard_link = entry("dir/c", Node::HardLink(b"dir/b".to_vec()));
+    let list =
+        vec![directory(""), regular("a", b"one\n"), directory("dir"), regular("dir/b", b"two\n"), hard_link];
     Tree::new(list).unwrap()
 }
 
-/// From the old tree to one without `a`, with another `dir/b` and a symbolic link.
+/// From the old tree to one without `a`, with a later `dir`, another `dir/b` and a symbolic link.
 fn good_changes() -> Changes {
     let put = vec![regular("dir/b", b"three\n"), symlink("link", "dir/b")];
-    Changes { removed: vec![b"a".to_vec()], put, fresh: vec![0] }
+    let touched = vec![(2, Meta { seconds: 1_750_000_001, ..meta(0o755) })];
+    Changes { removed: vec![b"a".to_vec()], put, fresh: vec![0], touched }
 }
 
 /// The patch that the bad ones of trees are made from.
@@ -396,6 +417,24 @@ fn tree_patch(parts: &[&[u8]]) -> Forge {
     let delta = Chunk::delta(6, &[(0, vec![6]), (1, vec![0]), (6, b"three\n".to_vec())]);
     let chunks = parts.iter().map(|part| Chunk::changes(part)).chain([delta]).collect();
     Forge::new(listed("1.0", &old), listed("1.0 (a)", &new), chunks)
+}
+
+/// From the old tree to one with two new files; a chunk ends 4096 bytes after the start, in the second of them.
+fn two_files() -> Forge {
+    let (one, two) = (b"short\n".to_vec(), vec![b'2'; 5000]);
+    let put = vec![regular("x", &one), regular("y", &two)];
+    let changes = Changes { put, fresh: vec![0, 1], ..Changes::default() };
+    let flat = [one, two].concat();
+    let part = |bytes: &[u8]| {
+        let len = bytes.len() as u64;
+        Chunk::delta(len, &[(0, numbers(&[len])), (1, vec![0]), (6, bytes.to_vec())])
+    };
+    let mut forge = tree_patch(&[&changes.encode()]);
+    let new = old_tree().with(&changes).unwrap();
+    (forge.target.size, forge.target.digest) = (new.size(), new.digest().0.to_vec());
+    forge.chunks.truncate(1);
+    forge.chunks.extend([part(&flat[..4096]), part(&flat[4096..])]);
+    forge
 }
 
 fn tree_case(name: &'static str, error: &'static str, forge: &Forge) -> Case {
@@ -419,7 +458,7 @@ fn put(name: &'static str, error: &'static str, entry: Entry) -> Case {
 }
 
 fn tree() -> Vec<Case> {
-    let with_meta = |change: &dyn Fn(&mut siding_image::Meta)| {
+    let with_meta = |change: &dyn Fn(&mut Meta)| {
         let mut meta = meta(0o755);
         change(&mut meta);
         entry("x", Node::Directory(meta))
@@ -438,6 +477,7 @@ fn tree() -> Vec<Case> {
         put("name-too-long", "longer than 255", directory(&"x".repeat(256))),
         put("parent-missing", "parent is not a directory", regular("x/y", b"one\n")),
         put("path-through-a-symlink", "parent is not a directory", regular("link/y", b"one\n")),
+        put("symlink-with-a-mode", "mode is 0777", entry("x", Node::Symlink(meta(0o755), b"dir".to_vec()))),
         put("symlink-empty", "symbolic link's target", symlink("x", "")),
         put("hard-link-to-nothing", "earlier regular file", entry("x", Node::HardLink(b"y".to_vec()))),
         put(
@@ -468,9 +508,17 @@ fn changes() -> Vec<Case> {
     let good = good_changes().encode();
     let part = |removed: &[&str], put: &[Entry], fresh: &[usize]| {
         let removed = removed.iter().map(|path| path.as_bytes().to_vec()).collect();
-        Changes { removed, put: put.to_vec(), fresh: fresh.to_vec() }.encode()
+        Changes { removed, put: put.to_vec(), fresh: fresh.to_vec(), touched: vec![] }.encode()
     };
     let [first, second] = [0, 1].map(|at| good_changes().put[at].clone());
+    let again = Changes { touched: good_changes().touched, ..Changes::default() }.encode();
+    let with_history = {
+        let len = good.len() as u64;
+        let stored = frame(2, &[(7, len)], Some([0, 1, 0]), &zstd_frame(&good));
+        let mut forge = good_tree();
+        forge.chunks[0] = Chunk::of(0, len, 0, stored);
+        forge
+    };
     let unordered = [part(&["a"], &[second], &[]), part(&[], &[first], &[0])];
     let tree = |name, error, change: &dyn Fn(&mut Forge)| {
         let mut forge = good_tree();
@@ -490,7 +538,7 @@ fn changes() -> Vec<Case> {
             c.put.reverse();
             c.fresh = vec![1];
         }),
-        put("put-what-is-there", "has already", directory("dir")),
+        put("put-what-is-there", "has already", directory("")),
         tree_case("parts-descend", "out of order", &tree_patch(&[&unordered[0], &unordered[1]])),
         changed("fresh-missing", "said to be fresh", |c| c.fresh.clear()),
         changed("fresh-but-had", "said to be fresh", |c| {
@@ -506,6 +554,17 @@ fn changes() -> Vec<Case> {
             c.put.push(regular("x", b"four\n"));
             c.fresh = vec![2, 0];
         }),
+        changed("touched-but-absent", "has none", |c| c.touched.push((5, meta(0o700)))),
+        changed("touched-but-removed", "has none", |c| c.touched.insert(0, (1, meta(0o600)))),
+        changed("touched-hard-link", "has none", |c| c.touched.push((4, meta(0o600)))),
+        changed("touched-as-it-was", "those that do", |c| c.touched.insert(0, (0, meta(0o755)))),
+        changed("touched-and-put", "those that do", |c| c.touched.push((3, meta(0o600)))),
+        changed("touched-mode-too-large", "more than 12 bits", |c| c.touched[0].1.mode = 0o10000),
+        changed("touched-left-out", "came out wrong", |c| c.touched.clear()),
+        put("put-for-its-metadata", "those that do", entry("", Node::Directory(meta(0o700)))),
+        tree_case("parts-touch-twice", "those that do", &tree_patch(&[&good, &again])),
+        tree_case("changes-with-a-history", "refer to a history", &with_history),
+        tree_case("chunk-ends-at-a-block-of-another-file", "inside a digest block", &two_files()),
         tree_case("changes-trail", "not canonical", &tree_patch(&[&[&good[..], &[0]].concat()])),
         tree_case("changes-cut", "not canonical", &tree_patch(&[&good[..good.len() - 1]])),
         tree("tree-without-changes", "at least one chunk of changes", &|f| drop(f.chunks.remove(0))),

@@ -3,10 +3,11 @@
 use crate::common::{described, testdata};
 use crate::forge;
 use siding_diff::Level;
-use siding_image::Image;
+use siding_image::{Content, Image, Node, Tree};
 use siding_patch::{
-    Advisory, Encoded, ImageRef, Instruction, Layout, Manifest, PrivateKey, Severity, encode_delta,
+    Advisory, Encoded, History, ImageRef, Instruction, Layout, Manifest, PrivateKey, Severity, encode_delta,
 };
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -40,8 +41,10 @@ enum Making {
 
 pub(crate) fn all() -> Vec<Case> {
     let file = Image::open(&testdata().join("libssl/3.0.22/libssl.so.3")).unwrap();
-    let tree = described(&testdata().join("ossl-tree/3.0.22"));
+    let old_tree = described(&testdata().join("ossl-tree/3.0.20"));
+    let tree = later(&described(&testdata().join("ossl-tree/3.0.22")));
     let licence = fs::read(testdata().join("LICENSE.OpenSSL")).unwrap();
+    let edited = [&licence[1500..], &[0; 400], b"something new\n", &licence[..1400]].concat();
     let leaning = [licence.clone(), licence.iter().rev().copied().collect(), licence].concat();
     let zeros = [b"begin".to_vec(), vec![0; 1_000_000], b"end".to_vec()].concat();
     vec![
@@ -62,9 +65,23 @@ pub(crate) fn all() -> Vec<Case> {
         Case {
             name: "tree.siding",
             source: Source::Tree("ossl-tree/3.0.20"),
-            fresh: fresh(&described(&testdata().join("ossl-tree/3.0.20")), &tree),
+            fresh: fresh(&old_tree, &tree),
             signers: &[forge::BOB],
             making: Making::Diff(tree),
+        },
+        Case {
+            name: "metadata.siding",
+            source: Source::Tree("ossl-tree/3.0.20"),
+            fresh: vec![],
+            signers: &[forge::ALICE],
+            making: Making::Diff(later(&old_tree)),
+        },
+        Case {
+            name: "history-of-source.siding",
+            source: Source::File("LICENSE.OpenSSL"),
+            fresh: vec![edited.clone()],
+            signers: &[],
+            making: Making::Hand(edited, after_source),
         },
         Case {
             name: "leaning-chunks.siding",
@@ -109,10 +126,6 @@ impl Case {
         let text = "A text of\ntwo lines, written for this file; it is about no real weakness.";
         let advisory = Advisory { id: "CVE-2026-0001".into(), severity: Severity::High, text: text.into() };
         let manifest = Manifest {
-            component: "openssl".parse().unwrap(),
-            source: image("3.0.20", source.identity()),
-            target: image("3.0.20 (a)", target),
-            chunks: vec![],
             epoch: if all { 7 } else { 0 },
             advisories: all.then_some(advisory).into_iter().collect(),
             restart: if all { vec!["nginx".into(), "reboot".into()] } else { vec![] },
@@ -120,7 +133,16 @@ impl Case {
             created: all.then_some(1_750_000_000),
             expires: all.then_some(u64::from(u32::MAX)),
             minimum: all.then_some([0, 1, 0]),
-            notes: Default::default(),
+            notes: if all {
+                BTreeMap::from([(64, b"for later readers".to_vec()), (127, vec![])])
+            } else {
+                BTreeMap::new()
+            },
+            ..Manifest::new(
+                "openssl".parse().unwrap(),
+                image("3.0.20", source.identity()),
+                image("3.0.20 (a)", target),
+            )
         };
         let keys: Vec<PrivateKey> = self.signers.iter().map(|seed| key(*seed)).collect();
         let mut out = Vec::new();
@@ -159,15 +181,42 @@ fn fresh(source: &Image, target: &Image) -> Vec<Vec<u8>> {
     blobs.map(|blob| blob.bytes().unwrap().to_vec()).collect()
 }
 
-/// Three chunks of literals, the second and third with coders that lean on the target so far.
+/// The tree an hour later and read-only, as if unpacked anew; its root stays as it is.
+fn later(tree: &Image) -> Image {
+    let mut entries = tree.tree().unwrap().entries().to_vec();
+    for entry in &mut entries[1..] {
+        let (Node::Directory(meta) | Node::File(meta, _)) = &mut entry.node else { unreachable!() };
+        meta.seconds += 3600;
+        meta.mode &= 0o555;
+    }
+    Image::assume(tree.root(), Content::Tree(Tree::new(entries).unwrap()))
+}
+
+/// Three chunks of literals, the second and third with coders that refer to the target so far.
 fn lean(_source: &[u8], target: &[u8]) -> Vec<Encoded> {
-    let third = target.len() / 3;
-    let chunk = |start: usize| {
-        let literals =
-            Instruction { literals: &target[start..start + third], from: 0, source: &[], target: &[] };
-        encode_delta(&[literals], start as u64, 19, Some(&target[..start])).unwrap()
+    let chunk = |start: usize, end: usize| {
+        let history = History { target_len: start as u64, ..History::default() };
+        literals(target, start..end, history, &target[..start])
     };
-    vec![chunk(0), chunk(third), chunk(2 * third)]
+    vec![chunk(0, 12_288), chunk(12_288, 24_576), chunk(24_576, target.len())]
+}
+
+/// Two chunks of literals with coders that refer to the source: to a range across its end with zeros after it,
+/// and to a part of it with a part of the target.
+fn after_source(source: &[u8], target: &[u8]) -> Vec<Encoded> {
+    let len = source.len();
+    let across = [&source[1000..], &[0; 500]].concat();
+    let history = History { source_offset: 1000, source_len: across.len() as u64, target_len: 0 };
+    let first = literals(target, 0..8192, history, &across);
+    let both = [&source[len - 7000..len - 1000], &target[192..8192]].concat();
+    let history = History { source_offset: len as u64 - 7000, source_len: 6000, target_len: 8000 };
+    vec![first, literals(target, 8192..target.len(), history, &both)]
+}
+
+fn literals(target: &[u8], range: std::ops::Range<usize>, history: History, bytes: &[u8]) -> Encoded {
+    let start = range.start as u64;
+    let all = Instruction { literals: &target[range], from: 0, source: &[], target: &[] };
+    encode_delta(&[all], start, 19, Some((history, bytes))).unwrap()
 }
 
 /// Copies from both sides of the source's end.
