@@ -5,7 +5,7 @@ use crate::permit::{held, permit};
 use siding_apply::{Clock, Progress};
 use siding_image::{Component, Version};
 use siding_patch::{Limits, Manifest, Trust};
-use siding_slot::{Refusal, Slot, Store, Target, TrialTerms};
+use siding_slot::{ComponentState, Refusal, Slot, Store, Target, TrialTerms};
 use std::io::Read;
 
 /// What is asked for beside the patch itself.
@@ -75,7 +75,7 @@ pub fn install<R: Read>(
         let (component, denied) = (manifest.component.clone(), Box::new(denied.clone()));
         return Err(siding_slot::Error::Refused(Refusal::Denied { component, denied }).into());
     }
-    if let Some(slot) = component.holding(wanted) {
+    if let Some(slot) = component.holding(wanted).filter(|slot| is_labelled(component, *slot, &manifest)) {
         return already_there(store, &manifest, slot, request);
     }
     let no_source = || Error::NoSource {
@@ -98,6 +98,18 @@ pub fn install<R: Read>(
     }
     let work = Some((report.written, report.clock));
     Ok(installed(manifest, slot, Outcome::Applied, request.switch.is_some(), work))
+}
+
+/// Whether the slot's record says of its image what the patch says of its target. If not, a patch is carried out
+/// although its bytes are there: version, epoch and what must restart are then recorded as signed.
+fn is_labelled(component: &ComponentState, slot: Slot, manifest: &Manifest) -> bool {
+    let target = target(manifest);
+    component.image(slot).is_some_and(|image| {
+        image.version == target.version
+            && image.epoch == target.epoch
+            && image.restart == target.restart
+            && image.advisories == target.advisories
+    })
 }
 
 fn already_there(

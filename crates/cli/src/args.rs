@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Small signed patches with A/B staging: make them, apply them into the inactive slot, switch in one durable
 /// write, roll back what fails.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "siding", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Print JSON instead of text
     #[arg(long, global = true)]
@@ -157,7 +157,7 @@ pub(crate) struct Sign {
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct TrustArgs {
     /// Trust this public key; may be given several times
-    #[arg(long, value_name = "PUB", required_unless_present = "allow_unsigned")]
+    #[arg(long, value_name = "PUB")]
     pub(crate) trust: Vec<PathBuf>,
     /// How many distinct trusted keys must have signed
     #[arg(long, value_name = "N", default_value_t = 1, requires = "trust")]
@@ -286,11 +286,11 @@ pub(crate) struct Install {
 /// On which terms to switch.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct TrialArgs {
-    /// How many restarts an image on trial gets before it is rolled back
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) tries: u32,
+    /// How many restarts an image on trial gets; the one after that rolls it back [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) tries: Option<u32>,
     /// Roll back at the first restart after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=10 * 366 * 86_400))]
     pub(crate) deadline: Option<u64>,
     /// Switch for good, without a trial
     #[arg(long, conflicts_with_all = ["tries", "deadline"])]
@@ -330,7 +330,7 @@ pub(crate) struct Rollback {
     /// Which components [default: all that are on trial]
     pub(crate) components: Vec<Component>,
     /// Why; kept and shown by `siding log`
-    #[arg(long, value_name = "TEXT", default_value = "asked for by hand")]
+    #[arg(long, value_name = "TEXT", default_value = "asked for by hand", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) store: StoreArgs,

@@ -28,6 +28,11 @@ pub(crate) fn thousands(number: u64) -> String {
     out
 }
 
+/// `1 chunk`, `2 chunks`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A part of a whole in percent.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "–".into() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) }
@@ -46,6 +51,7 @@ mod tests {
         }
         assert_eq!(size(u64::MAX), "18446.7 PB");
         assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(count(1, "chunk") + &count(0, " cover"), "1 chunk0  covers");
         assert_eq!(percent(1, 8), "12.5 %");
         assert_eq!(percent(1, 0), "–");
     }

@@ -14,6 +14,7 @@ use siding_agent::{Installed, Outcome, Request};
 use siding_image::Component;
 use siding_patch::Limits;
 use siding_slot::{LogEntry, State, Store, TrialTerms};
+use std::collections::BTreeSet;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
     let root = &args.store.store;
@@ -29,6 +30,12 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
 }
 
 pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure> {
+    let TrialArgs { tries, deadline, no_trial } = args.trial;
+    if !args.switch && (tries.is_some() || deadline.is_some() || no_trial) {
+        return Err(Failure::usage(
+            "--tries, --deadline and --no-trial are for --switch, which is not given",
+        ));
+    }
     let trust = keys::trust(&args.trust)?;
     let mut store = open(&args.store)?;
     let request = Request {
@@ -60,7 +67,7 @@ fn installed_text(done: &Installed, state: &State) -> String {
     }
     text += &match state.get(component).and_then(|state| state.trial) {
         Some(trial) => format!(
-            "active, on trial: {} restarts without `siding confirm {component}` and it is rolled back",
+            "active, on trial: {} restarts to `siding confirm {component}`; the one after that rolls it back",
             trial.tries_left
         ),
         None => "active".to_owned(),
@@ -86,11 +93,12 @@ fn installed_json(done: &Installed) -> serde_json::Value {
 
 pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {
     let mut store = open(&args.store)?;
-    let ready = |state: &State| names(state, |component| component.ready().is_some());
+    let ready = |state: &State| names(state, |component| component.waiting().is_some());
     let set = chosen(&args.components, &store, ready, "no component has a sealed image waiting")?;
     let entries = store.switch(&set, terms(&args.trial), now())?;
     let restart = set.iter().filter_map(|component| store.state().get(component)?.active_image());
-    let restart: Vec<String> = restart.flat_map(|image| image.restart.clone()).collect();
+    let restart: BTreeSet<String> = restart.flat_map(|image| image.restart.clone()).collect();
+    let restart: Vec<String> = restart.into_iter().collect();
     let mut reply = told(&entries, "nothing to switch");
     if !restart.is_empty() {
         reply = Reply::new(
@@ -137,9 +145,12 @@ fn open(args: &StoreArgs) -> Result<Store, Failure> {
     Ok(Store::open(&args.store)?)
 }
 
+/// How many restarts a trial gets unless told otherwise.
+const TRIES: u32 = 3;
+
 fn terms(args: &TrialArgs) -> Option<TrialTerms> {
     let deadline = args.deadline.map(|seconds| now().saturating_add(seconds));
-    (!args.no_trial).then_some(TrialTerms { tries: args.tries, deadline })
+    (!args.no_trial).then_some(TrialTerms { tries: args.tries.unwrap_or(TRIES), deadline })
 }
 
 fn chosen(

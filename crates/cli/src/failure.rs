@@ -64,6 +64,16 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What clap has to say: help and version as they are, errors as JSON if that was asked for.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let as_json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && as_json {
+        return Failure::usage(error.to_string().trim_end()).print(true);
+    }
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
+}
+
 fn code_of_io(error: &io::Error) -> Code {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::NoSpace,
@@ -75,6 +85,7 @@ impl From<siding_image::Error> for Failure {
     fn from(error: siding_image::Error) -> Self {
         let code = match &error {
             siding_image::Error::Io { source, .. } => code_of_io(source),
+            siding_image::Error::Unsupported { .. } => Code::NotForThis,
             siding_image::Error::Differs { .. } | siding_image::Error::Tree(_) => Code::Corrupt,
             _ => Code::Failed,
         };
@@ -102,24 +113,33 @@ impl From<siding_apply::Error> for Failure {
             Error::Patch(error) => return error.into(),
             Error::Source(error) => return error.into(),
             Error::WrongSource { .. } => Code::NotForThis,
-            Error::Sink { ref source, .. } => code_of_io(source),
+            Error::Sink { ref source, .. } => code_of_sink(source),
             _ => Code::Corrupt,
         };
         Self::new(code, error)
     }
 }
 
+/// A store's sink wraps what really went wrong.
+fn code_of_sink(error: &io::Error) -> Code {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<siding_slot::Error>());
+    inner.map_or_else(|| code_of_io(error), |inner| code_of_slot(inner.kind()))
+}
+
 impl From<siding_slot::Error> for Failure {
     fn from(error: siding_slot::Error) -> Self {
-        let code = match error.kind() {
-            Kind::NotFound | Kind::Refused | Kind::Denied => Code::NotForThis,
-            Kind::Busy => Code::Busy,
-            Kind::NoSpace => Code::NoSpace,
-            Kind::Corrupt => Code::Corrupt,
-            Kind::Usage => Code::Usage,
-            _ => Code::Failed,
-        };
-        Self::new(code, error)
+        Self::new(code_of_slot(error.kind()), error)
+    }
+}
+
+fn code_of_slot(kind: Kind) -> Code {
+    match kind {
+        Kind::NotFound | Kind::Refused | Kind::Denied => Code::NotForThis,
+        Kind::Busy => Code::Busy,
+        Kind::NoSpace => Code::NoSpace,
+        Kind::Corrupt => Code::Corrupt,
+        Kind::Usage => Code::Usage,
+        _ => Code::Failed,
     }
 }
 

@@ -1,10 +1,10 @@
 //! `siding inspect`: what a patch is, what it changes, and where its bytes go.
 
 use crate::args::Inspect;
-use crate::bytes::{percent, size, thousands};
+use crate::bytes::{count, percent, size, thousands};
 use crate::failure::Failure;
 use crate::offline::reader;
-use crate::output::{Paint, Reply, table};
+use crate::output::{Paint, Reply, plain, table};
 use serde_json::{Value, json};
 use siding_image::{Changes, Entry, Node};
 use siding_patch::{ChunkKind, Frame, Limits, Manifest, Step, Stored, Stream, Trust, Walker};
@@ -87,26 +87,31 @@ impl Found {
         let mut walker = Walker::new(&streams, start, len).map_err(broken)?;
         let weight = chunk.chunk().stored as f64 / chunk.chunk().decoded.max(1) as f64;
         let mut scratch = vec![0; 64 << 10];
+        // Where a copy would go on that is only handed out in parts.
+        let mut goes_on = None;
         loop {
             let (file, room) = self.file_at(self.at);
             let Some(step) = walker.step(scratch.len().min(room)).map_err(broken)? else { return Ok(()) };
             let made = &mut self.made[file];
             let len = match step {
                 Step::Literal(bytes) => {
+                    goes_on = None;
                     made.literals += bytes.len() as u64;
                     made.stored += bytes.len() as f64 * weight;
                     bytes.len()
                 }
-                Step::Copy { len, .. } => {
+                Step::Copy { from, len } => {
                     let copied = &mut scratch[..len];
                     copied.fill(0);
                     walker.adjust(copied).map_err(broken)?;
                     let changed = copied.iter().filter(|byte| **byte != 0).count() as u64;
                     made.copied += len as u64;
                     made.changed += changed;
-                    made.copies += 1;
+                    let begins = goes_on != Some(from);
+                    made.copies += u64::from(begins);
+                    goes_on = Some(from + len as u64);
                     // A difference is a value and about one number; a copy about three numbers.
-                    made.stored += (changed as f64 * 2.0 + 5.0) * weight;
+                    made.stored += (changed as f64 * 2.0 + if begins { 5.0 } else { 0.0 }) * weight;
                     len
                 }
             };
@@ -208,7 +213,7 @@ fn head(manifest: &Manifest, total: u64, signatures: usize) -> String {
     let paint = Paint::stdout();
     let title = format!("{} {} → {}", manifest.component, manifest.source.version, manifest.target.version);
     let mut rows = vec![
-        ("patch", format!("{}, {} chunks", size(total), manifest.chunks.len())),
+        ("patch", format!("{}, {}", size(total), count(manifest.chunks.len(), "chunk"))),
         ("source", manifest.source.identity.to_string()),
         ("target", manifest.target.identity.to_string()),
         ("signatures", format!("{signatures}, not checked here; `siding verify` checks them")),
@@ -256,7 +261,7 @@ fn json(manifest: &Manifest, found: &Found, overhead: u64, total: u64, signature
     });
     json!({
         "component": manifest.component.as_str(), "source": image(&manifest.source), "target": image(&manifest.target),
-        "bytes": total, "manifest_bytes": overhead, "signatures": signatures, "epoch": manifest.epoch,
+        "bytes": total, "manifest_bytes": overhead, "heads_bytes": found.heads, "signatures": signatures, "epoch": manifest.epoch,
         "advisories": advisories.collect::<Vec<_>>(), "restart": manifest.restart, "products": manifest.products,
         "created": manifest.created, "expires": manifest.expires, "minimum_siding": manifest.minimum,
         "chunks": manifest.chunks.len(), "streams": streams.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>(),
@@ -270,8 +275,5 @@ fn show(path: &[u8]) -> String {
     if path.is_empty() {
         return ".".into();
     }
-    String::from_utf8_lossy(path)
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
+    plain(&String::from_utf8_lossy(path))
 }

@@ -11,6 +11,10 @@ pub(crate) fn trust(args: &TrustArgs) -> Result<Trust, Failure> {
     if args.allow_unsigned {
         return Ok(Trust::anyone());
     }
+    if args.trust.is_empty() {
+        let message = "say whose signature counts with --trust PUB, or accept a patch that nobody vouches for with --allow-unsigned";
+        return Err(Failure::usage(message));
+    }
     let keys: Result<Vec<_>, _> = args.trust.iter().map(|path| public(path)).collect();
     Ok(Trust::new(keys?, args.threshold)?)
 }
@@ -25,7 +29,8 @@ pub(crate) fn private(path: &Path) -> Result<siding_patch::PrivateKey, Failure> 
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|e| Failure::io("read the key", path, &e))
+    let bytes = fs::read(path).map_err(|e| Failure::io("read the key", path, &e))?;
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{}: a key is PEM text", path.display())))
 }
 
 fn named(path: &Path, error: &siding_patch::Error) -> Failure {

@@ -28,7 +28,10 @@ use output::Reply;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return failure::usage(&error),
+    };
     let done = pool(args.threads).and_then(|pool| pool.install(|| run(&args)));
     match done {
         Ok(reply) => reply.print(args.json),

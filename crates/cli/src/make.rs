@@ -1,7 +1,7 @@
 //! The maker's verbs: keygen, diff, sign.
 
 use crate::args::{Diff, Keygen, Level, Sign};
-use crate::bytes::{percent, size};
+use crate::bytes::{count, percent, size};
 use crate::failure::Failure;
 use crate::keys;
 use crate::output::Reply;
@@ -21,9 +21,12 @@ pub(crate) fn keygen(args: &Keygen) -> Result<Reply, Failure> {
     getrandom::fill(&mut seed).map_err(|e| Failure::failed(format!("the system has no randomness: {e}")))?;
     let key = PrivateKey::from_seed(&seed);
     let (private, public) = (with_ending(&args.name, "key"), with_ending(&args.name, "pub"));
-    // The public half first: should the private half then fail, nothing secret lies around half-made.
-    write_new(&public, key.public().to_pem()?.as_bytes(), 0o644)?;
+    if public.symlink_metadata().is_ok() {
+        let exists = std::io::ErrorKind::AlreadyExists.into();
+        return Err(Failure::io("create", &public, &exists));
+    }
     write_new(&private, key.to_pem()?.as_bytes(), 0o600)?;
+    write_new(&public, key.public().to_pem()?.as_bytes(), 0o644)?;
     let id = key.public().id().to_string();
     let text = format!(
         "{}  keep it secret: whoever has it can sign patches\n{}  give it to devices: they trust what it verifies\nkey id {id}",
@@ -54,6 +57,7 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
         args.advisory.iter().map(|path| advisories(path)).collect::<Result<Vec<_>, _>>()?.concat();
     let to = args.to.clone().map_or_else(|| next_supplement(&args.from), Ok)?;
     let component = args.component.clone().map_or_else(|| component_of(&args.new), Ok)?;
+    may_replace(&args.output, &[&args.old, &args.new])?;
     let (old, new) = (Image::open(&args.old)?, Image::open(&args.new)?);
     let source = ImageRef { version: args.from.clone(), identity: old.identity() };
     let target = ImageRef { version: to, identity: new.identity() };
@@ -88,7 +92,7 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
         match keys.len() {
             0 => "not signed".to_owned(),
             1 => "signed".to_owned(),
-            count => format!("signed by {count} keys"),
+            keys => format!("signed by {keys} keys"),
         },
     );
     let json = json!({
@@ -100,17 +104,33 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     Ok(Reply::new(text, json))
 }
 
-/// `1 chunk`, `2 chunks`.
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
 fn name_of(step: Step) -> &'static str {
     match step {
         Step::Index => "index",
         Step::Match => "match",
         Step::Pack => "pack",
     }
+}
+
+/// A patch may take the place of an older one, but not of an input, and not of a device or a folder.
+fn may_replace(output: &Path, inputs: &[&Path]) -> Result<(), Failure> {
+    let Ok(there) = output.symlink_metadata() else { return Ok(()) };
+    let real = fs::canonicalize(output).ok();
+    let is_input = |input: &&&Path| real.is_some() && fs::canonicalize(input).ok() == real;
+    if let Some(input) = inputs.iter().find(is_input) {
+        return Err(Failure::usage(format!(
+            "{} would overwrite the input {}",
+            output.display(),
+            input.display()
+        )));
+    }
+    if !there.is_file() {
+        return Err(Failure::usage(format!(
+            "{} is there and no regular file; name another output",
+            output.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Writes beside and renames, so that a patch is there whole or not at all; flushed before it appears.
@@ -190,6 +210,7 @@ impl From<Level> for siding_diff::Level {
 pub(crate) fn sign(args: &Sign) -> Result<Reply, Failure> {
     let key = keys::private(&args.key)?;
     let output = args.output.as_ref().unwrap_or(&args.patch);
+    may_replace(output, &[])?;
     let file = File::open(&args.patch).map_err(|e| Failure::io("open", &args.patch, &e))?;
     let mut bytes = BufWriter::new(Vec::new());
     siding_patch::add_signature(&mut BufReader::new(file), &key, &mut bytes)?;

@@ -1,7 +1,7 @@
 //! Verbs on files, without a store: apply and verify.
 
 use crate::args::{Apply, Verify};
-use crate::bytes::size;
+use crate::bytes::{count, size};
 use crate::failure::{Code, Failure};
 use crate::keys;
 use crate::output::{Paint, Reply};
@@ -62,17 +62,13 @@ impl Out {
     fn new(wanted: &Path) -> Result<Self, Failure> {
         use std::os::unix::fs::FileTypeExt;
         let (wanted, kept) = (wanted.to_owned(), false);
-        match std::fs::metadata(&wanted) {
-            Ok(meta) if meta.file_type().is_block_device() => {
-                // Written in place: there is nothing to rename.
-                return Ok(Self { building: wanted.clone(), wanted, kept: true });
-            }
-            Ok(_) => {
-                let message =
-                    format!("{} exists already; name a path where nothing is yet", wanted.display());
-                return Err(Failure::usage(message));
-            }
-            Err(_) => {}
+        if std::fs::metadata(&wanted).is_ok_and(|meta| meta.file_type().is_block_device()) {
+            // Written in place: there is nothing to rename.
+            return Ok(Self { building: wanted.clone(), wanted, kept: true });
+        }
+        if wanted.symlink_metadata().is_ok() {
+            let message = format!("{} exists already; name a path where nothing is yet", wanted.display());
+            return Err(Failure::usage(message));
         }
         let name = wanted.file_name().ok_or_else(|| Failure::usage("the result needs a file name"))?;
         let mut partial = std::ffi::OsString::from(".");
@@ -135,14 +131,14 @@ pub(crate) fn verify(args: &Verify, mut show: &Show) -> Result<Reply, Failure> {
     match &args.source {
         None => {
             read_through(patch)?;
-            lines.push(format!("all {} chunks are intact", manifest.chunks.len()));
+            lines.push(format!("{} intact", count(manifest.chunks.len(), "chunk")));
         }
         Some(source) => {
             siding_apply::check(patch, &Image::open(source)?, &mut show)?;
             show.finish();
             lines.push(format!(
-                "all {} chunks are intact, and make the target of {}",
-                manifest.chunks.len(),
+                "{} intact, and they make the target of {}",
+                count(manifest.chunks.len(), "chunk"),
                 source.display()
             ));
         }

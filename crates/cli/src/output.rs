@@ -74,6 +74,15 @@ impl Paint {
     }
 }
 
+/// Text from outside, made safe to print: control characters, which could drive a terminal, are spelled out.
+pub(crate) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 /// A table with aligned columns; numbers are best given right-aligned by the caller.
 pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -100,6 +109,11 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_spelled_out() {
+        assert_eq!(plain("a\u{1b}[31mb\né"), "a\\u{1b}[31mb\\né");
+    }
 
     #[test]
     fn columns_line_up() {

@@ -51,7 +51,7 @@ impl Show {
         let now = Instant::now();
         if current.as_ref().is_none_or(|shown| shown.what != what) {
             finish(current.take());
-            *current = Some(Shown { what, started: now, told: now - EVERY, bar: None });
+            *current = Some(Shown { what, started: now, told: now, bar: None });
         }
         let Some(shown) = current.as_mut() else { return };
         match self.mode {

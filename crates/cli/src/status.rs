@@ -2,7 +2,7 @@
 
 use crate::args::{Log, Status, StoreArgs};
 use crate::failure::{Code, Failure};
-use crate::output::{Paint, Reply, table};
+use crate::output::{Paint, Reply, plain, table};
 use crate::time::now;
 use serde_json::{Value, json};
 use siding_image::Component;
@@ -75,7 +75,7 @@ fn role(state: &ComponentState, slot: Slot) -> String {
     let role = match () {
         () if slot == state.active => "in use",
         () if denied => "denied: was rolled back",
-        () if Some(slot) == state.ready() => "sealed, ready to switch to",
+        () if Some(slot) == state.waiting() => "sealed, ready to switch to",
         () if Some(slot) == state.previous => "previous",
         () => "sealed",
     };
@@ -86,11 +86,13 @@ fn role(state: &ComponentState, slot: Slot) -> String {
 fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'static str, String)> {
     let mut facts = vec![("path", store.current_path(name).display().to_string())];
     if let Some(fallback) = &state.last_rollback {
-        let left = format!("left {} on {}: {}", fallback.version, date(fallback.at), fallback.reason);
+        let left = format!("left {} on {}: {}", fallback.version, date(fallback.at), plain(&fallback.reason));
         facts.push(("rolled back", left));
     }
     facts.push(("next restart", next_text(name, state)));
-    let hint = match (&state.trial, state.ready()) {
+    // What was removed by hand is not waiting, but can be named.
+    let removed = state.ready().filter(|_| state.active == Slot::Base);
+    let hint = match (&state.trial, state.waiting().or(removed)) {
         (Some(_), _) => {
             let way_back = image_name(state, state.way_back());
             format!("`siding confirm {name}` keeps it, `siding rollback {name}` goes back to {way_back}")
@@ -113,7 +115,9 @@ fn next_text(name: &Component, state: &ComponentState) -> String {
                 "tries {active}, {left} more after that; without `siding confirm {name}` then back to {back}"
             )
         }
-        NextBoot::FallsBack { to, reason } => format!("goes back to {}: {reason}", image_name(state, to)),
+        NextBoot::FallsBack { to, reason } => {
+            format!("goes back to {}: {}", image_name(state, to), plain(&reason))
+        }
     }
 }
 
@@ -152,7 +156,7 @@ fn component_json(store: &Snapshot, name: &Component, state: &ComponentState) ->
     json!({
         "component": name.as_str(), "path": store.current_path(name), "active": state.active.name(),
         "version": state.active_image().map(|image| image.version.to_string()),
-        "slots": slots, "ready": state.ready().map(Slot::name), "previous": state.previous.map(Slot::name),
+        "slots": slots, "ready": state.waiting().map(Slot::name), "previous": state.previous.map(Slot::name),
         "trial": state.trial.as_ref().map(|trial| json!({
             "tries": trial.terms.tries, "tries_left": trial.tries_left,
             "deadline": trial.terms.deadline, "started": trial.started,
@@ -211,7 +215,7 @@ pub(crate) fn entry_text(entry: &LogEntry) -> String {
         _ => format!("{name}: {}", entry.what.name()),
     };
     match &entry.reason {
-        Some(reason) => format!("{sentence} ({reason})"),
+        Some(reason) => format!("{sentence} ({})", plain(reason)),
         None => sentence,
     }
 }

@@ -103,7 +103,9 @@ fn every_verb_answers_in_json() {
     assert_eq!(event(&lab.json("confirm"), 0), "confirm");
     assert_eq!(lab.json("confirm"), json!([]));
     assert_eq!(event(&lab.json("remove lib"), 0), "remove");
-    lab.json("switch");
+    // What was removed by hand comes back only by name.
+    lab.run("switch --json").ends_with(3);
+    lab.json("switch lib");
     let rollback = lab.json("rollback --reason 'a \"quoted\" reason\n'");
     assert_eq!(
         (event(&rollback, 0), &rollback[0]["reason"]),
@@ -175,7 +177,6 @@ fn help_lists_the_exit_codes() {
 }
 
 #[test]
-#[ignore = "it calls itself siding-cli"]
 fn the_version_is_that_of_siding() {
     Lab::new().ok("--version").says(&["siding 0."]);
 }
@@ -281,7 +282,6 @@ fn inspect_tells_where_the_bytes_of_a_tree_patch_go() {
 }
 
 #[test]
-#[ignore = "a copy is counted once for each 64 KiB, and its share can exceed the whole patch"]
 fn inspect_counts_a_long_copy_once() {
     let lab = Lab::new();
     lab.write("old", &noise(1, 1 << 20));

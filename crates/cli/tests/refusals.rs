@@ -324,7 +324,7 @@ fn something_that_is_no_patch() {
     let device = Watched::new();
     device.refuses(&format!("install old {TRUST}"), 6, &["not a siding patch", "check the file name"]);
     device.refuses(&format!("install missing {TRUST}"), 1, &["cannot open the patch missing"]);
-    device.refuses("install a.siding --trust old", 1, &["old"]);
+    device.refuses("install a.siding --trust old", 2, &["old", "PEM text"]);
     device.refuses("install a.siding --trust maker.key", 2, &["maker.key", "key cannot be used"]);
     device.refuses("install a.siding --trust missing.pub", 1, &["cannot read the key missing.pub"]);
     device.still_takes_a_good_one();

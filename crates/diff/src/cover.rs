@@ -11,7 +11,7 @@
 //! ```
 
 use crate::suffix::common_prefix;
-use crate::text::{Text, zero_runs};
+use crate::text::{Fresh, Text};
 use crate::{Error, Index, Level, Progress, Step};
 use rayon::prelude::*;
 use std::iter::once;
@@ -47,15 +47,15 @@ const CLEARLY: usize = 12;
 /// Finds covers of `new`, in order and apart.
 pub(crate) fn find(
     text: &Text<'_>,
-    new: &[u8],
+    new: &Fresh<'_>,
     level: Level,
     progress: Progress<'_>,
 ) -> Result<Vec<Cover>, Error> {
+    let (new, zeros) = (new.bytes.as_ref(), &new.zeros);
     let old_len = text.bytes().len() as u64;
     let index = Index::new(text.bytes())?;
     progress(Step::Index, old_len, old_len);
-    let zeros = zero_runs(new);
-    let pieces = pieces(new.len(), &zeros);
+    let pieces = pieces(new.len(), zeros);
     let done = AtomicU64::new(0);
     let anchors: Vec<Vec<Anchor>> = pieces
         .par_iter()

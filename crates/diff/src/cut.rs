@@ -71,7 +71,8 @@ fn step_end(layout: &Layout, at: usize) -> usize {
 
 /// What differences cost once decoded: a byte each, and two numbers a run.
 fn weigh(source: &[u8], target: &[u8]) -> usize {
-    if source == target {
+    // The same place is not read: it may be a hole of many GiB.
+    if std::ptr::eq(source, target) || source == target {
         return 0;
     }
     let differs = |i: usize| source[i] != target[i];
@@ -124,7 +125,7 @@ pub(crate) fn encode(
 }
 
 /// What may pay to refer to: only the target so far, or mostly the source around where the stretch came from.
-fn histories(stretch: &Stretch, covers: &[Cover], old: &Image) -> [History; 2] {
+fn histories(stretch: &Stretch, covers: &[Cover], old: &Image) -> Vec<History> {
     let start = stretch.start as u64;
     let target_len = start.min(HISTORY);
     let inside = covers.iter().skip(stretch.first).take_while(|cover| cover.new < stretch.end);
@@ -134,7 +135,10 @@ fn histories(stretch: &Stretch, covers: &[Cover], old: &Image) -> [History; 2] {
     // The stretch's own length ahead of its origin matters more than what lies behind it.
     let source_offset = origin.saturating_sub(source_len / 4).min(old.len() - source_len);
     let around = History { source_offset, source_len, target_len: start.min(HISTORY - source_len) };
-    [History { target_len, ..History::default() }, around]
+    let mut histories = vec![History { target_len, ..History::default() }, around];
+    histories.dedup();
+    histories.retain(|history| !history.is_empty());
+    histories
 }
 
 fn history_bytes(history: &History, old: &Image, made: &[u8]) -> Result<Vec<u8>, Error> {

@@ -82,13 +82,14 @@ pub fn make(old: &Image, new: &Image, level: Level, progress: Progress<'_>) -> R
     let layout = Layout::new(old, new.content());
     let mut chunks = changes(old, new, level)?;
     let text = text::Text::of(old, new)?;
-    let fresh = text::fresh(new, &layout)?;
+    let fresh = text::Fresh::of(new, &layout)?;
     let covers = cover::find(&text, &fresh, level, progress)?;
-    let stretches = cut::cut(&covers, &text, &fresh, &layout);
+    let fresh = &fresh.bytes;
+    let stretches = cut::cut(&covers, &text, fresh, &layout);
     let total = fresh.len() as u64;
     let done = std::sync::atomic::AtomicU64::new(0);
     let packed = stretches.par_iter().map(|stretch| {
-        let encoded = cut::encode(stretch, &covers, &text, old, &fresh, level)?;
+        let encoded = cut::encode(stretch, &covers, &text, old, fresh, level)?;
         let before = done.fetch_add(encoded.chunk.target, std::sync::atomic::Ordering::Relaxed);
         progress(Step::Pack, before + encoded.chunk.target, total);
         Ok(encoded)

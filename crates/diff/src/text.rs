@@ -5,6 +5,7 @@ use siding_image::Image;
 use siding_patch::Layout;
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// A run of zeros as long as this, in bytes, is made from nothing instead of matched.
 pub(crate) const ZERO_RUN: usize = 64 << 10;
@@ -39,7 +40,7 @@ impl<'a> Text<'a> {
         for blob in old.blobs().iter().filter(|blob| !unchanged.contains(&blob.content.digest)) {
             let bytes = blob.bytes()?;
             let mut at = 0;
-            for zeros in zero_runs(bytes) {
+            for zeros in zero_runs(bytes, &blob.holes()?) {
                 parts.push((blob.start + at as u64, &bytes[at..zeros.start]));
                 at = zeros.end;
             }
@@ -83,34 +84,51 @@ impl<'a> Text<'a> {
 }
 
 /// The target's flat space: a file's bytes as they are, a tree's fresh contents one after the other.
-pub(crate) fn fresh<'a>(new: &'a Image, layout: &Layout) -> Result<Cow<'a, [u8]>, Error> {
-    let wanted: HashSet<_> = layout.fresh().iter().map(|file| file.digest).collect();
-    let mut parts = Vec::new();
-    for blob in new.blobs().iter().filter(|blob| wanted.contains(&blob.content.digest)) {
-        parts.push(blob.bytes()?);
-    }
-    Ok(match parts.as_slice() {
-        [only] => Cow::Borrowed(only),
-        parts => Cow::Owned(parts.concat()),
-    })
+#[derive(Debug)]
+pub(crate) struct Fresh<'a> {
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// Its long runs of zeros.
+    pub(crate) zeros: Vec<Range<usize>>,
 }
 
-/// Runs of at least [`ZERO_RUN`] zeros.
-pub(crate) fn zero_runs(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+impl<'a> Fresh<'a> {
+    pub(crate) fn of(new: &'a Image, layout: &Layout) -> Result<Self, Error> {
+        let wanted: HashSet<_> = layout.fresh().iter().map(|file| file.digest).collect();
+        let blobs: Vec<_> = new.blobs().iter().filter(|blob| wanted.contains(&blob.content.digest)).collect();
+        let parts = blobs.iter().map(|blob| blob.bytes()).collect::<Result<Vec<_>, _>>()?;
+        Ok(match (parts.as_slice(), blobs.as_slice()) {
+            ([only], [blob]) => Self { bytes: Cow::Borrowed(only), zeros: zero_runs(only, &blob.holes()?) },
+            (parts, _) => {
+                let bytes = parts.concat();
+                Self { zeros: zero_runs(&bytes, &[]), bytes: Cow::Owned(bytes) }
+            }
+        })
+    }
+}
+
+/// Runs of at least [`ZERO_RUN`] zeros. What lies in `holes` is known to be zeros and not read.
+pub(crate) fn zero_runs(bytes: &[u8], holes: &[Range<u64>]) -> Vec<Range<usize>> {
     const STEP: usize = ZERO_RUN / 2;
     static ZEROS: [u8; STEP] = [0; STEP];
-    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    let is_hole = |from: usize, to: usize| {
+        let next = holes.partition_point(|hole| hole.end <= from as u64);
+        holes.get(next).is_some_and(|hole| hole.start <= from as u64 && to as u64 <= hole.end)
+    };
+    let is_zero = |from: usize, to: usize| is_hole(from, to) || ZEROS.starts_with(&bytes[from..to]);
+    let mut runs: Vec<Range<usize>> = Vec::new();
     // A run that long contains a whole aligned step, so only those need to be looked at.
     let mut at = 0;
     while at + STEP <= bytes.len() {
-        if bytes[at..at + STEP] != ZEROS {
+        if !is_zero(at, at + STEP) {
             at += STEP;
             continue;
         }
         let floor = runs.last().map_or(0, |run| run.end);
         let before = bytes[floor..at].iter().rev().take_while(|byte| **byte == 0).count();
-        let steps = bytes[at..].chunks(STEP).take_while(|chunk| ZEROS.starts_with(chunk)).map(<[u8]>::len);
-        let whole = at + steps.sum::<usize>();
+        let mut whole = at + STEP;
+        while whole < bytes.len() && is_zero(whole, (whole + STEP).min(bytes.len())) {
+            whole = (whole + STEP).min(bytes.len());
+        }
         let after = bytes[whole..].iter().take_while(|byte| **byte == 0).count();
         let run = at - before..whole + after;
         at = run.end.next_multiple_of(STEP);
@@ -143,7 +161,10 @@ mod tests {
                 }
                 runs
             };
-            prop_assert_eq!(zero_runs(&bytes), naive);
+            prop_assert_eq!(&zero_runs(&bytes, &[]), &naive);
+            // A hole is zeros, so knowing of some changes nothing.
+            let holes: Vec<_> = naive.iter().map(|run| run.start as u64 + 7..run.end as u64 - 7).collect();
+            prop_assert_eq!(zero_runs(&bytes, &holes), naive);
         }
     }
 

@@ -88,6 +88,27 @@ fn batch(file: &File, start: u64, end: u64) -> io::Result<Vec<Digest>> {
     Ok(out)
 }
 
+/// The ranges of a file of `len` bytes that its filesystem knows to be nothing but zeros, in order.
+pub(crate) fn holes(path: &Path) -> Result<Vec<std::ops::Range<u64>>, Error> {
+    use rustix::fs::{SeekFrom::Data, SeekFrom::Hole, seek};
+    let (file, len) = open(path)?;
+    let mut holes = Vec::new();
+    let mut at = 0;
+    while at < len {
+        // Where the filesystem does not say, there is data up to the end.
+        let hole = seek(&file, Hole(at)).unwrap_or(len).min(len);
+        let data = match seek(&file, Data(hole)) {
+            Ok(data) => data.min(len),
+            Err(_) => len,
+        };
+        if hole < data {
+            holes.push(hole..data);
+        }
+        at = data;
+    }
+    Ok(holes)
+}
+
 /// Whether the filesystem knows that there is nothing but zeros; where it does not say, they are read.
 fn is_hole(file: &File, start: u64, end: u64) -> bool {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(start)) {
@@ -122,6 +143,19 @@ mod tests {
         file.as_file().write_all_at(&[1], BATCH + 5).unwrap();
         file.as_file().set_len(bytes.len() as u64).unwrap();
         assert_eq!(identify(file.path()).unwrap().digest, verity::digest(&bytes));
+    }
+
+    #[test]
+    fn holes_are_where_nothing_was_written() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mib = 1 << 20;
+        file.as_file().write_all_at(&[1], 3 * mib).unwrap();
+        file.as_file().set_len(9 * mib).unwrap();
+        let holes = holes(file.path()).unwrap();
+        let zeros: u64 = holes.iter().map(|hole| hole.end - hole.start).sum();
+        // A filesystem without holes has none to tell of; one with them may round to its blocks.
+        assert!(zeros == 0 || zeros > 8 * mib, "{holes:?}");
+        assert!(!holes.iter().any(|hole| hole.contains(&(3 * mib))), "{holes:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::{Digest, Error, FileRef, Map, Tree, file, scan, verity};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -184,6 +185,11 @@ impl Blob {
             expected: self.content.digest,
             got: verity::digest(map.as_slice()),
         })
+    }
+
+    /// The ranges, in order, that the filesystem knows to be nothing but zeros without reading them.
+    pub fn holes(&self) -> Result<Vec<Range<u64>>, Error> {
+        file::holes(&self.path)
     }
 
     /// Where it lies.

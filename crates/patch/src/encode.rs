@@ -98,6 +98,11 @@ impl Builder {
     /// Splits copied bytes into gaps that match and runs that differ.
     fn differences(&mut self, source: &[u8], target: &[u8]) {
         debug_assert_eq!(source.len(), target.len());
+        if std::ptr::eq(source, target) {
+            // Zeros out of nowhere: the same place, and not read, for it may be a hole of many GiB.
+            self.gap = self.gap.saturating_add(target.len() as u64);
+            return;
+        }
         let (mut source, mut target) = (source, target);
         while !target.is_empty() {
             let same = common_prefix(source, target);

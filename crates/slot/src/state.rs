@@ -218,6 +218,14 @@ impl ComponentState {
         Slot::PATCHED.into_iter().filter(fit).max_by_key(version)
     }
 
+    /// The slot that is worth a switch nobody named: [`ready`](Self::ready), off trial, newer than what is in use,
+    /// and not the one that was in use before.
+    pub fn waiting(&self) -> Option<Slot> {
+        let version = |slot: Slot| self.image(slot).map(|image| &image.version);
+        let news = |slot: &Slot| Some(*slot) != self.previous && version(*slot) > version(self.active);
+        self.ready().filter(news).filter(|_| self.trial.is_none())
+    }
+
     /// Where a fall back goes: the previous slot if it still holds an image that is not denied, else the base.
     pub fn way_back(&self) -> Slot {
         let leaving = self.active_image().map(|image| image.identity.digest);

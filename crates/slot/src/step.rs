@@ -221,10 +221,14 @@ impl Step {
     }
 
     fn remove(&mut self, component: &Component) -> Result<(), Refusal> {
-        if self.get(component)?.active == Slot::Base {
+        let left = self.get(component)?.active;
+        if left == Slot::Base {
             return Ok(());
         }
-        self.leave(component, Slot::Base, What::Remove, None)
+        self.leave(component, Slot::Base, What::Remove, None)?;
+        // Kept in mind, so that a switch meant for others does not bring it back.
+        self.get(component)?.previous = Some(left);
+        Ok(())
     }
 
     /// Makes `to` active, with no trial and no further way back than the base.

@@ -111,7 +111,7 @@ impl fmt::Display for Refusal {
             ),
             Self::Denied { component, denied } => write!(
                 f,
-                "{component} {} [{}] was rolled back on {}: {}; offer a different image, or say that this one is to be tried again",
+                "{component} {} [{}] was rolled back on {}: {}; offer a different image, or install this one with --retry-denied",
                 denied.version,
                 denied.digest.short(),
                 date(denied.at),
