@@ -26,7 +26,7 @@ const VERSION: u32 = 1;
 const HEADER: usize = 24;
 const CHECKSUM: usize = 32;
 /// The length of a copy in bytes, and of two that do not share a block.
-const COPY: usize = 256 * 1024;
+pub(crate) const COPY: usize = 256 * 1024;
 /// Writes are whole blocks of this many bytes, so that no write reads first.
 const BLOCK: usize = 4096;
 /// The longest payload in bytes: a state of well over a hundred components.
@@ -127,13 +127,19 @@ pub(crate) fn fits(len: usize) -> Result<()> {
 }
 
 fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
-    let read = |index: Index| {
+    // A copy that cannot be read is as one that is torn: the other may be whole.
+    let mut failed = None;
+    let mut read = |index: Index| {
         let mut copy = vec![0; COPY];
-        file.read_at(index.offset(), &mut copy).map(|()| parse(&copy))
+        match file.read_at(index.offset(), &mut copy) {
+            Ok(()) => parse(&copy),
+            Err(error) => {
+                failed.get_or_insert(error);
+                Copy::Invalid
+            }
+        }
     };
-    let io = |e| Error::io("read", path, e);
-    let (zero, one) = (read(Index::Zero).map_err(io)?, read(Index::One).map_err(io)?);
-    match (zero, one) {
+    match (read(Index::Zero), read(Index::One)) {
         (Copy::Valid(zero), Copy::Valid(one)) if zero.sequence > one.sequence => Ok((zero, Index::Zero)),
         (Copy::Valid(zero), Copy::Valid(one)) if zero.sequence < one.sequence => Ok((one, Index::One)),
         (Copy::Valid(_), Copy::Valid(_)) => Err(Error::damaged(path, "its two copies claim the same number")),
@@ -142,7 +148,10 @@ fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
         }
         (Copy::Valid(zero), Copy::Invalid) => Ok((zero, Index::Zero)),
         (Copy::Invalid, Copy::Valid(one)) => Ok((one, Index::One)),
-        (Copy::Invalid, Copy::Invalid) => Err(Error::damaged(path, "neither of its two copies is whole")),
+        (Copy::Invalid, Copy::Invalid) => Err(match failed {
+            Some(error) => Error::io("read", path, error),
+            None => Error::damaged(path, "neither of its two copies is whole"),
+        }),
     }
 }
 
@@ -151,7 +160,7 @@ enum Copy {
     Valid(Newest),
     /// Whole, and of a version that is not ours.
     Foreign(u32),
-    /// Never written, torn or damaged.
+    /// Never written, torn, damaged or not to be read.
     Invalid,
 }
 

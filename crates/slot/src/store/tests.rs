@@ -9,7 +9,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+mod faults;
 
 const NOW: u64 = 1_772_355_900;
 
@@ -317,56 +320,85 @@ fn a_state_that_would_crowd_the_record_is_refused_before_anything_is_written() {
 
 // ---- a disk that fails
 
-/// The real disk, until operation number `at` fails, and all after it.
-#[derive(Debug)]
+/// The real disk, but for the operations that a rule makes fail.
+#[derive(Clone, Debug)]
 struct Failing {
     done: Arc<AtomicU64>,
-    at: u64,
-    kind: io::ErrorKind,
-    /// Whether only that one fails.
-    once: bool,
+    rule: Rule,
+    flushed: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Rule {
+    /// Operation number `.0` fails, and all after it.
+    From(u64, io::ErrorKind),
+    /// Only operation number `.0` fails.
+    Once(u64, io::ErrorKind),
+    /// What is read of this file from here on, up to the next copy of a record.
+    Reads(PathBuf, u64),
+    /// While set, what takes room.
+    Full(Arc<AtomicBool>),
+}
+
+/// What an operation does, as far as a rule asks.
+enum Op<'a> {
+    Reads(&'a Path, u64),
+    TakesRoom,
+    Other,
 }
 
 #[derive(Debug)]
 struct FailingFile {
     file: Box<dyn DiskFile>,
+    path: PathBuf,
     disk: Failing,
 }
 
 impl Failing {
-    fn point(&self) -> io::Result<()> {
-        let number = self.done.fetch_add(1, Ordering::Relaxed);
-        let fails = if self.once { number == self.at } else { number >= self.at };
-        if fails { Err(self.kind.into()) } else { Ok(()) }
+    fn new(rule: Rule) -> Self {
+        Self { done: Arc::default(), rule, flushed: Arc::default() }
     }
 
-    fn share(&self) -> Self {
-        Self { done: self.done.clone(), ..*self }
+    fn point(&self, op: Op<'_>) -> io::Result<()> {
+        let number = self.done.fetch_add(1, Ordering::Relaxed);
+        let fails = match (&self.rule, op) {
+            (Rule::From(at, kind), _) => (number >= *at).then_some(*kind),
+            (Rule::Once(at, kind), _) => (number == *at).then_some(*kind),
+            (Rule::Reads(bad, from), Op::Reads(path, offset)) => {
+                (bad == path && offset == *from).then_some(io::ErrorKind::Other)
+            }
+            (Rule::Full(full), Op::TakesRoom) => {
+                full.load(Ordering::Relaxed).then_some(io::ErrorKind::StorageFull)
+            }
+            (Rule::Reads(..) | Rule::Full(_), _) => None,
+        };
+        fails.map_or(Ok(()), |kind| Err(kind.into()))
     }
 }
 
 impl Disk for Failing {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        self.point()?;
-        Ok(Box::new(FailingFile { file: Real.open(path, access)?, disk: self.share() }))
+        self.point(if let Access::New(_) = access { Op::TakesRoom } else { Op::Other })?;
+        let (path, disk) = (path.to_owned(), self.clone());
+        Ok(Box::new(FailingFile { file: Real.open(&path, access)?, path, disk }))
     }
     fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.point().and_then(|()| Real.make_directory(path, mode))
+        self.point(Op::TakesRoom).and_then(|()| Real.make_directory(path, mode))
     }
     fn make_symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
-        self.point().and_then(|()| Real.make_symlink(target, path))
+        self.point(Op::TakesRoom).and_then(|()| Real.make_symlink(target, path))
     }
     fn make_hard_link(&self, existing: &Path, path: &Path) -> io::Result<()> {
-        self.point().and_then(|()| Real.make_hard_link(existing, path))
+        self.point(Op::TakesRoom).and_then(|()| Real.make_hard_link(existing, path))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.point().and_then(|()| Real.rename(from, to))
+        self.point(Op::Other).and_then(|()| Real.rename(from, to))
     }
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        self.point().and_then(|()| Real.remove_tree(path))
+        self.point(Op::Other).and_then(|()| Real.remove_tree(path))
     }
     fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()> {
-        self.point().and_then(|()| Real.set(path, attribute))
+        self.point(Op::Other).and_then(|()| Real.set(path, attribute))
     }
 }
 
@@ -375,10 +407,11 @@ impl DiskFile for FailingFile {
         self.file.len()
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.point().and_then(|()| self.file.read_at(offset, out))
+        self.disk.point(Op::Reads(&self.path, offset)).and_then(|()| self.file.read_at(offset, out))
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.disk.point() {
+        let grows = offset + bytes.len() as u64 > self.file.len()?;
+        if let Err(error) = self.disk.point(if grows { Op::TakesRoom } else { Op::Other }) {
             // A write that fails may have done a part.
             self.file.write_at(offset, &bytes[..bytes.len() / 2])?;
             return Err(error);
@@ -386,16 +419,17 @@ impl DiskFile for FailingFile {
         self.file.write_at(offset, bytes)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.point().and_then(|()| self.file.set_len(len))
+        self.disk.point(Op::Other).and_then(|()| self.file.set_len(len))
     }
     fn copy_from(&self, source: &Path, len: u64) -> io::Result<()> {
-        self.disk.point().and_then(|()| self.file.copy_from(source, len))
+        self.disk.point(Op::TakesRoom).and_then(|()| self.file.copy_from(source, len))
     }
     fn flush(&self) -> io::Result<()> {
-        self.disk.point().and_then(|()| self.file.flush())
+        self.disk.flushed.lock().unwrap().push(self.path.clone());
+        self.disk.point(Op::Other).and_then(|()| self.file.flush())
     }
     fn flush_filesystem(&self) -> io::Result<()> {
-        self.disk.point().and_then(|()| self.file.flush_filesystem())
+        self.disk.point(Op::Other).and_then(|()| self.file.flush_filesystem())
     }
     fn forget_cache(&self) -> io::Result<()> {
         self.file.forget_cache()
@@ -458,9 +492,9 @@ fn check_store(yard: &Yard, context: &str) {
     staging.seal(None).unwrap().switch(None, NOW).unwrap();
 }
 
-fn run_failing(at: u64, kind: io::ErrorKind, once: bool) -> bool {
+fn run_failing(at: u64, rule: impl Fn(u64, io::ErrorKind) -> Rule, kind: io::ErrorKind) -> bool {
     let yard = Yard::new();
-    let disk = Failing { done: Arc::default(), at, kind, once };
+    let disk = Failing::new(rule(at, kind));
     let done = disk.done.clone();
     if let Ok(mut store) = Store::create_on(Arc::new(disk), &yard.root()) {
         let result = story(&yard, &mut store);
@@ -475,13 +509,13 @@ fn run_failing(at: u64, kind: io::ErrorKind, once: bool) -> bool {
 
 #[test]
 fn a_disk_that_fails_at_any_operation_leaves_a_store_that_works() {
-    let end = (0..2000).find(|&at| run_failing(at, io::ErrorKind::Other, false));
+    let end = (0..2000).find(|&at| run_failing(at, Rule::From, io::ErrorKind::Other));
     assert!(end.is_some_and(|end| end > 100), "{end:?}");
 }
 
 #[test]
 fn a_disk_that_is_full_once_at_any_operation_leaves_a_store_that_works() {
-    let end = (0..2000).find(|&at| run_failing(at, io::ErrorKind::StorageFull, true));
+    let end = (0..2000).find(|&at| run_failing(at, Rule::Once, io::ErrorKind::StorageFull));
     assert!(end.is_some_and(|end| end > 100), "{end:?}");
 }
 
