@@ -6,7 +6,7 @@
 
 use crate::disk::{Access, Disk, DiskFile};
 use crate::state::{SealedImage, Slot};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use serde_json::{Map, Value};
 use siding_image::{Component, Version};
 use std::fmt;
@@ -161,14 +161,12 @@ pub(crate) struct Log {
 }
 
 /// How much of the log's end is read to find what it lacks: more than the entries of one record can be.
-const TAIL: u64 = 1 << 20;
+const TAIL: u64 = 2 << 20;
 
 impl Log {
-    /// Opens the log, cuts off a torn last line and adds those of `entries`, which followed from the record
-    /// `sequence`, that it lacks.
-    ///
-    /// Once this returned Ok the entries survive a power cut.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, sequence: u64, entries: &[LogEntry]) -> Result<Self> {
+    /// Opens the log, cuts off a torn last line, and counts how many lines it has that followed from the record
+    /// `sequence`: of that record's entries it lacks the rest.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, sequence: u64) -> Result<(Self, usize)> {
         let io = |e| Error::io("open the log", path, e);
         let file = disk.open(path, Access::Log).map_err(io)?;
         let len = file.len().map_err(io)?;
@@ -177,25 +175,31 @@ impl Log {
         file.read_at(start, &mut tail).map_err(io)?;
         let whole = tail.iter().rposition(|&b| b == b'\n').map_or(0, |at| at.saturating_add(1));
         let end = start.saturating_add(whole as u64);
-        let mut log = Self { file, path: path.to_owned(), end };
         if end != len {
-            log.file.set_len(end).map_err(io)?;
+            file.set_len(end).map_err(io)?;
         }
         let sequences = whole_lines(tail.get(..whole).unwrap_or_default()).filter_map(LogEntry::parse);
         let told = sequences.filter(|(number, _)| *number == sequence).count();
-        log.append(sequence, entries.get(told..).unwrap_or_default())?;
-        Ok(log)
+        Ok((Self { file, path: path.to_owned(), end }, told))
     }
 
-    /// Adds entries that followed from the record `sequence`. Once this returned Ok they survive a power cut.
+    /// Adds entries that followed from the record `sequence`.
+    ///
+    /// Once this returned Ok they survive a power cut. If the disk is full the log is as it was before.
     pub(crate) fn append(&mut self, sequence: u64, entries: &[LogEntry]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
         let io = |e| Error::io("add to the log", &self.path, e);
         let lines: Vec<u8> = entries.iter().flat_map(|entry| entry.line(sequence)).collect();
-        self.file.write_at(self.end, &lines).map_err(io)?;
-        self.file.flush().map_err(io)?;
+        match self.file.write_at(self.end, &lines).and_then(|()| self.file.flush()).map_err(io) {
+            Err(error) if error.kind() == Kind::NoSpace => {
+                // What was written in part would otherwise pass for told when this is told again.
+                self.file.set_len(self.end).and_then(|()| self.file.flush()).map_err(io)?;
+                return Err(error);
+            }
+            other => other?,
+        }
         self.end = self.end.saturating_add(lines.len() as u64);
         Ok(())
     }
@@ -280,7 +284,8 @@ mod tests {
         let before = entry(What::Init).line(2);
         for cut in 0..=whole.len() {
             std::fs::write(&path, [&before, &whole[..cut]].concat()).unwrap();
-            Log::open(&Real, &path, 3, &entries).unwrap();
+            let (mut log, told) = Log::open(&Real, &path, 3).unwrap();
+            log.append(3, &entries[told..]).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), [before.as_slice(), &whole].concat(), "cut at {cut}");
         }
     }

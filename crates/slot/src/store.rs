@@ -2,7 +2,8 @@
 //!
 //! Every change goes the same way: decide ([`step`]), write the record, then the effects, then the log. Up to
 //! the record write nothing has happened; after it everything has, and the effects are repeated whenever the
-//! store is next opened. The first input or output error poisons the object: it no longer knows what the
+//! store is next opened. A full disk holds up neither: the record has its place, and a link or a log line that
+//! finds no room follows with the next change, or when the store is next opened. The first input or output error poisons the object: it no longer knows what the
 //! medium holds, and every later call says so until the store is opened anew.
 
 use crate::builder::Builder;
@@ -16,12 +17,14 @@ use crate::state::{Slot, TrialTerms};
 use crate::step::{Effect, Event, Refusal, step};
 use crate::{Error, Result};
 use siding_image::{Component, Digest, Image, Version};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
 mod commit;
+mod fit;
 mod open;
 mod project;
 
@@ -32,8 +35,10 @@ pub struct Store {
     pub(crate) disk: Arc<dyn Disk>,
     record: Record,
     log: Log,
-    /// Entries that a full disk kept out of the log, with the record they followed from.
+    /// Entries that a full disk has kept out of the log so far, with the record that carries them.
     untold: Vec<(u64, Vec<LogEntry>)>,
+    /// Components whose `current` a full disk has kept from following the record so far.
+    behind: BTreeSet<Component>,
     poison: Option<String>,
     _lock: File,
 }

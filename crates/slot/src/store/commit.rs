@@ -1,5 +1,6 @@
 //! How a change is made: decided whole, written in one record write, then projected and told.
 
+use super::fit::{self, Fitted, fit};
 use super::{Store, project};
 use crate::builder::Builder;
 use crate::log::LogEntry;
@@ -7,7 +8,7 @@ use crate::record;
 use crate::staging::freeze;
 use crate::state::{Held, SealedImage, Slot, State};
 use crate::step::{Effect, Event, Refusal, step};
-use crate::{Error, Kind, Result, codec};
+use crate::{Error, Kind, Result};
 use siding_image::{Component, Image, Sink};
 
 impl Store {
@@ -22,45 +23,49 @@ impl Store {
         if effects.is_empty() {
             return Ok(entries);
         }
-        let payload = codec::encode(&state, &entries);
-        record::fits(payload.len())?;
-        let done = self.carry_out(state, &payload, &effects, &entries);
+        let untold = self.untold.iter().flat_map(|(_, entries)| entries);
+        let fitted = fit(state, untold.chain(&entries).cloned().collect());
+        record::fits(fitted.payload.len())?;
+        let done = self.carry_out(fitted, &effects);
         if let Err(error) = &done {
             self.poison = Some(error.to_string());
         }
         done.map(|()| entries)
     }
 
-    fn carry_out(
-        &mut self,
-        state: State,
-        payload: &[u8],
-        effects: &[Effect],
-        entries: &[LogEntry],
-    ) -> Result<()> {
-        self.record.write(payload)?;
-        self.snapshot.state = state;
-        effects.iter().try_for_each(|effect| self.project(effect))?;
-        self.tell(entries)
-    }
-
-    fn project(&self, effect: &Effect) -> Result<()> {
-        let (disk, layout) = (self.disk.as_ref(), &self.layout);
-        match effect {
-            Effect::SetCurrent(component, slot) => project::set_current(disk, layout, component, *slot),
-            Effect::DiscardSlot(component, slot) => project::discard(disk, layout, component, *slot),
-            Effect::Log(_) => Ok(()),
+    fn carry_out(&mut self, fitted: Fitted, effects: &[Effect]) -> Result<()> {
+        let before = self.record.sequence();
+        self.record.write(&fitted.payload)?;
+        self.snapshot.state = fitted.state;
+        self.untold = vec![(before, fitted.left_out), (self.record.sequence(), fitted.carried)];
+        let switched = effects.iter().filter_map(Effect::switched).cloned();
+        self.behind.extend(switched);
+        self.link()?;
+        for (component, slot) in effects.iter().filter_map(Effect::discarded) {
+            project::discard(self.disk.as_ref(), &self.layout, component, slot)?;
         }
+        self.link()?;
+        self.tell()
     }
 
-    /// Adds to the log. A full disk does not undo a fall back: what finds no room is told with the next entry,
-    /// and the record carries its own until then.
-    fn tell(&mut self, entries: &[LogEntry]) -> Result<()> {
-        self.untold.push((self.record.sequence(), entries.to_vec()));
+    /// Lets `current` links follow the record; those that find no room on a full disk stay behind.
+    pub(super) fn link(&mut self) -> Result<()> {
+        for component in std::mem::take(&mut self.behind) {
+            let Some(active) = self.state.get(&component).map(|held| held.active) else { continue };
+            let (disk, layout) = (self.disk.as_ref(), &self.layout);
+            if !unless_full(project::set_current(disk, layout, &component, active))? {
+                self.behind.insert(component);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to the log what it lacks. A full disk does not undo a fall back: what finds no room is told later, and
+    /// the record carries it until then.
+    pub(super) fn tell(&mut self) -> Result<()> {
         while let Some((sequence, entries)) = self.untold.first() {
-            match self.log.append(*sequence, entries) {
-                Err(error) if error.kind() == Kind::NoSpace => return Ok(()),
-                other => other?,
+            if !unless_full(self.log.append(*sequence, entries))? {
+                return Ok(());
             }
             self.untold.remove(0);
         }
@@ -86,12 +91,13 @@ impl Store {
         self.commit(events, now)
     }
 
-    /// Whether the record has room for what these events lead to, and a quarter to spare: that is for trials,
-    /// denials and reasons, so that no fall back ever finds the record full.
+    /// Whether the record has room for what these events lead to, and for every way on from there that is not
+    /// asked whether there is room: switches, trials, and fall backs with empty reasons. A quarter is left for
+    /// the reasons.
     pub(super) fn room_for(&self, events: &[Event], now: u64) -> Result<()> {
         const LIMIT: usize = record::CAPACITY / 4 * 3;
         let (state, _) = decide(&self.state, events, now)?;
-        let needed = codec::encode(&state, &[]).len();
+        let needed = fit::most_needed(state);
         if needed > LIMIT { Err(Error::RecordFull { needed, limit: LIMIT }) } else { Ok(()) }
     }
 
@@ -128,6 +134,14 @@ impl Store {
     }
 }
 
+/// Whether it was done; a full disk only puts it off.
+fn unless_full(done: Result<()>) -> Result<bool> {
+    match done {
+        Err(error) if error.kind() == Kind::NoSpace => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
 /// Several events, one after the other.
 fn decide(state: &State, events: &[Event], now: u64) -> Result<(State, Vec<Effect>), Refusal> {
     events.iter().try_fold((state.clone(), Vec::new()), |(state, mut effects), event| {
@@ -138,6 +152,20 @@ fn decide(state: &State, events: &[Event], now: u64) -> Result<(State, Vec<Effec
 }
 
 impl Effect {
+    fn switched(&self) -> Option<&Component> {
+        match self {
+            Self::SetCurrent(component, _) => Some(component),
+            Self::DiscardSlot(..) | Self::Log(_) => None,
+        }
+    }
+
+    fn discarded(&self) -> Option<(&Component, Slot)> {
+        match self {
+            Self::DiscardSlot(component, slot) => Some((component, *slot)),
+            Self::SetCurrent(..) | Self::Log(_) => None,
+        }
+    }
+
     fn entry(&self) -> Option<&LogEntry> {
         match self {
             Self::Log(entry) => Some(entry),

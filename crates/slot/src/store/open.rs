@@ -40,19 +40,21 @@ impl Store {
     fn open_locked(disk: Arc<dyn Disk>, layout: Layout, lock: File) -> Result<Self> {
         let (record, newest) = Record::open(disk.as_ref(), &layout.record())?;
         let (state, entries) = decode(&layout, &newest)?;
-        let log = Log::open(disk.as_ref(), &layout.log(), newest.sequence, &entries)?;
+        let (log, told) = Log::open(disk.as_ref(), &layout.log(), newest.sequence)?;
+        let untold = vec![(newest.sequence, entries.get(told..).unwrap_or_default().to_vec())];
+        let behind = state.components.keys().cloned().collect();
         let snapshot = Snapshot { layout, state };
-        let mut store = Self { snapshot, disk, record, log, untold: Vec::new(), poison: None, _lock: lock };
+        let mut store = Self { snapshot, disk, record, log, untold, behind, poison: None, _lock: lock };
         store.recover()?;
         Ok(store)
     }
 
     /// Makes everything agree with the record, and gives up stages that nobody is at any more.
     fn recover(&mut self) -> Result<()> {
+        self.link()?;
         let mut stale = Vec::new();
         for (component, held) in self.state.components() {
             let (disk, layout) = (self.disk.as_ref(), &self.layout);
-            project::set_current(disk, layout, component, held.active)?;
             for slot in Slot::PATCHED {
                 match held.held(slot) {
                     Held::Empty => project::discard(disk, layout, component, slot)?,
@@ -61,6 +63,8 @@ impl Store {
                 }
             }
         }
+        self.link()?;
+        self.tell()?;
         // The one clock this crate reads, for one line of the log.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.commit(&stale, now).map(drop)
@@ -127,7 +131,7 @@ fn make_store(disk: &dyn Disk, layout: &Layout) -> Result<()> {
         disk.make_directory(&components, 0o755)
             .map_err(|e| Error::io("make the directory", &components, e))?;
     }
-    Log::open(disk, &layout.log(), 0, &[])?;
+    Log::open(disk, &layout.log(), 0)?;
     Record::create(disk, &layout.record(), &codec::encode(&State::default(), &[]))
 }
 

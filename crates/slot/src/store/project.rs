@@ -2,7 +2,7 @@
 
 use crate::disk::Disk;
 use crate::layout::Layout;
-use crate::{Error, Result, Slot};
+use crate::{Error, Kind, Result, Slot};
 use siding_image::Component;
 use std::collections::HashSet;
 use std::fs;
@@ -12,7 +12,8 @@ use std::path::Path;
 
 /// Points `current` at the slot, unless it does already.
 ///
-/// A reader finds the old image or the new one at every moment. Once this returned Ok, a link that it changed
+/// A reader finds the old image or the new one at every moment; but nothing, rather than an image that was left,
+/// on a disk so full that it has no room for the link beside the old one nor in its place. Once this returned Ok, a link that it changed
 /// survives a power cut; one that a killed process changed may not, and opening the store makes it again.
 pub(super) fn set_current(disk: &dyn Disk, layout: &Layout, component: &Component, slot: Slot) -> Result<()> {
     let (link, wanted) = (layout.current(component), Layout::current_target(slot));
@@ -22,8 +23,13 @@ pub(super) fn set_current(disk: &dyn Disk, layout: &Layout, component: &Componen
     let aside = link.with_extension("new");
     let io = |e| Error::io("set the link", &link, e);
     disk.remove_tree(&aside).map_err(io)?;
-    disk.make_symlink(&wanted, &aside).map_err(io)?;
-    disk.rename(&aside, &link).map_err(io)?;
+    match disk.make_symlink(&wanted, &aside).map_err(io) {
+        Err(error) if error.kind() == Kind::NoSpace => {
+            disk.remove_tree(&link).map_err(io)?;
+            disk.make_symlink(&wanted, &link).map_err(io)?;
+        }
+        made => made.and_then(|()| disk.rename(&aside, &link).map_err(io))?,
+    }
     disk.flush_directory(&layout.component(component)).map_err(io)
 }
 

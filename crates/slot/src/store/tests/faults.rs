@@ -1,6 +1,7 @@
 //! One fault each: a bad sector, a full disk, a crowded record.
 
 use super::*;
+use crate::{State, codec};
 
 fn on(yard: &Yard, rule: Rule) -> Result<Store> {
     Store::open_on(Arc::new(Failing::new(rule)), &yard.root())
@@ -33,4 +34,106 @@ fn a_record_of_which_nothing_can_be_read_gives_the_error_of_the_medium() {
     fs::write(&path, bytes).unwrap();
     let error = on(&yard, Rule::Reads(path, record::COPY as u64)).unwrap_err();
     assert_eq!(error.kind(), Kind::Io, "{error}");
+}
+
+#[test]
+fn a_disk_that_stays_full_lets_a_device_boot_fall_back_and_vacuum_and_then_the_log_catches_up() {
+    let (yard, set) = (Yard::new(), [name("c")]);
+    let mut store = yard.store();
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    store.switch(&set, None, NOW).unwrap();
+    yard.stage(&mut store, "c", "newer", "1 (b)").unwrap();
+    store.switch(&set, trial(1), NOW).unwrap();
+    drop(store);
+    let before = told(&Store::view(&yard.root()).unwrap()).len();
+
+    let full = Arc::new(AtomicBool::new(true));
+    let reopen = || on(&yard, Rule::Full(full.clone())).unwrap();
+    let mut story = Vec::new();
+    let mut store = reopen();
+    story.extend(store.boot(NOW).unwrap());
+    drop(store);
+    let mut store = reopen();
+    story.extend(store.boot(NOW + 1).unwrap());
+    assert_eq!(active(&store, "c"), Slot::A, "fallen back");
+    drop(store);
+    let mut store = reopen();
+    story.extend(store.rollback(&set, "nothing has room", NOW + 2).unwrap());
+    assert_eq!(active(&store, "c"), Slot::Base, "and once more");
+    story.extend(store.vacuum(NOW + 3).unwrap().entries);
+    assert_eq!(told(&store).len(), before, "nothing could be told");
+    assert_ne!(fs::read_link(store.current_path(&set[0])).ok(), Some("b/image".into()), "not what was left");
+    drop(store);
+
+    drop(reopen());
+    full.store(false, Ordering::Relaxed);
+    let store = reopen();
+    assert_eq!(store.log().unwrap().entries[before..], story);
+    assert_eq!(yard.current("c"), Path::new("base/image"));
+    drop(store);
+    assert_eq!(Store::open(&yard.root()).unwrap().log().unwrap().entries.len(), before + story.len(), "once");
+    check_store(&yard, "after a full disk");
+}
+
+#[test]
+fn a_disk_that_has_room_again_is_noticed_without_opening_the_store_anew() {
+    let (yard, set) = (Yard::new(), [name("c")]);
+    let mut store = yard.store();
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    drop(store);
+    let full = Arc::new(AtomicBool::new(true));
+    let mut store = on(&yard, Rule::Full(full.clone())).unwrap();
+    store.switch(&set, trial(1), NOW).unwrap();
+    full.store(false, Ordering::Relaxed);
+    store.confirm(&set, NOW).unwrap();
+    assert_eq!(yard.current("c"), Path::new("a/image"));
+    assert_eq!(told(&store), [What::Init, What::Stage, What::Seal, What::Switch, What::Confirm]);
+}
+
+#[test]
+fn a_fall_back_of_many_components_with_long_reasons_is_never_refused() {
+    let yard = Yard::new();
+    fs::write(yard.at("file"), b"old").unwrap();
+    fs::write(yard.at("file (a)"), b"new").unwrap();
+    let mut store = Store::create(&yard.root()).unwrap();
+    let set: Vec<Component> = (0..60).map(|number| name(&format!("component-{number}"))).collect();
+    for component in &set {
+        store.init(component, &version("1"), 1, &yard.at("file"), NOW).unwrap();
+        yard.stage(&mut store, component.as_str(), "file (a)", "1 (a)").unwrap();
+    }
+    store.switch(&set, None, NOW).unwrap();
+    let long = "ü".repeat(200);
+    for component in store.snapshot.state.components.values_mut() {
+        let denied = |number: u8| crate::Denied {
+            digest: Digest::of(&[number]),
+            version: version("0"),
+            reason: long.clone(),
+            at: NOW,
+        };
+        component.denied = (0..8).map(denied).collect();
+    }
+    let entries = store.rollback(&set, &long, NOW).unwrap();
+    assert_eq!(entries.len(), set.len());
+    let state = store.state().clone();
+    assert!(state.components().all(|(_, held)| held.active == Slot::Base && held.denied.len() == 9));
+    drop(store);
+    let store = Store::open(&yard.root()).unwrap();
+    assert_eq!(*store.state(), state);
+    let log = store.log().unwrap().entries;
+    assert_eq!(log.iter().filter(|entry| entry.what == What::Rollback).count(), 60);
+}
+
+#[test]
+fn what_is_admitted_leaves_room_for_every_way_on() {
+    let most = |state: &State| fit::most_needed(state.clone());
+    let yard = Yard::new();
+    let mut store = yard.store();
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    yard.stage(&mut store, "c", "newer", "1 (b)").unwrap();
+    let (limit, set) = (most(store.state()), [name("c")]);
+    for slot in Slot::PATCHED {
+        store.switch_to(&[(set[0].clone(), slot)], trial(u32::MAX), NOW).unwrap();
+        store.rollback(&set, "", NOW).unwrap();
+        assert!(codec::encode(store.state(), &[]).len() <= limit, "{slot}");
+    }
 }
