@@ -75,8 +75,13 @@ pub fn install<R: Read>(
         let (component, denied) = (manifest.component.clone(), Box::new(denied.clone()));
         return Err(siding_slot::Error::Refused(Refusal::Denied { component, denied }).into());
     }
-    if let Some(slot) = component.holding(wanted).filter(|slot| is_labelled(component, *slot, &manifest)) {
-        return already_there(store, &manifest, slot, request);
+    if let Some(slot) = component.holding(wanted) {
+        if slot == component.active {
+            return Ok(was_active(&manifest, component));
+        }
+        if is_labelled(component, slot, &manifest) {
+            return already_there(store, &manifest, slot, request);
+        }
     }
     let no_source = || Error::NoSource {
         component: manifest.component.clone(),
@@ -112,6 +117,13 @@ fn is_labelled(component: &ComponentState, slot: Slot, manifest: &Manifest) -> b
     })
 }
 
+/// What the active slot's record says, whatever the patch calls the same bytes.
+fn was_active(manifest: &Manifest, component: &ComponentState) -> Installed {
+    let done = installed(manifest.clone(), component.active, Outcome::WasActive, false, None);
+    let image = component.active_image();
+    Installed { version: image.map_or(done.version, |image| image.version.clone()), ..done }
+}
+
 fn already_there(
     store: &mut Store,
     manifest: &Manifest,
@@ -119,8 +131,9 @@ fn already_there(
     request: &Request,
 ) -> Result<Installed, Error> {
     let component = &manifest.component;
-    if store.state().get(component).is_some_and(|state| state.active == slot) {
-        return Ok(installed(manifest.clone(), slot, Outcome::WasActive, false, None));
+    if slot == Slot::Base {
+        let (component, version) = (component.clone(), manifest.target.version.to_string());
+        return Err(siding_slot::Error::Refused(Refusal::IsBase { component, version }).into());
     }
     store.image(component, slot)?.check().map_err(Error::Source)?;
     if request.retry_denied {

@@ -8,7 +8,8 @@
 //!             copy    → gather from the source, add the differences
 //! ```
 //!
-//! The plan costs one pass over the control streams, some 1 % of the work, and makes tiles independent.
+//! The plan is one more pass over the control streams and makes tiles independent. It is made a batch of tiles at a
+//! time, so it takes no memory to speak of however many files a chunk makes.
 
 use crate::Error;
 use siding_image::Image;
@@ -25,31 +26,49 @@ pub(crate) struct Tile<'a> {
     walker: Walker<'a>,
 }
 
-/// Cuts a chunk into tiles while walking its instructions to the end, so every rule is checked on the way.
-///
-/// `cuts` are offsets in the target's flat space, ascending, that no tile may cross: the ends of files.
-pub(crate) fn plan<'a>(
-    index: usize,
-    streams: &'a Streams,
-    start: u64,
-    len: u64,
-    cuts: impl Fn(u64) -> u64,
-) -> Result<Vec<Tile<'a>>, Error> {
-    let broken = |rule| Error::Instructions { chunk: index, rule };
-    let mut walker = Walker::new(streams, start, len).map_err(broken)?;
-    let mut tiles = Vec::new();
-    let end = start.saturating_add(len);
-    let mut at = start;
-    while at < end {
-        let len = cuts(at).min(end).saturating_sub(at);
-        let tile =
-            Tile { start: at, len: usize::try_from(len).unwrap_or(usize::MAX), walker: walker.clone() };
-        walk(&mut walker, tile.len).map_err(broken)?;
-        at = at.saturating_add(len);
-        tiles.push(tile);
+/// A chunk's instructions on the way to becoming tiles. Walks them once, so every rule is checked.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    chunk: usize,
+    walker: Walker<'a>,
+    at: u64,
+    end: u64,
+}
+
+/// A batch of tiles makes at most so many bytes, so that a handful of tiles is under way at a time.
+const BATCH_BYTES: usize = 8 * TILE;
+/// And is at most so many tiles: thousands of tiny files make a batch of their own.
+const BATCH_TILES: usize = 1024;
+
+impl<'a> Plan<'a> {
+    /// A plan for chunk `chunk`, which makes `len` bytes of the target's flat space from `start` on.
+    pub(crate) fn new(chunk: usize, streams: &'a Streams, start: u64, len: u64) -> Result<Self, Error> {
+        let walker = Walker::new(streams, start, len).map_err(|rule| Error::Instructions { chunk, rule })?;
+        Ok(Self { chunk, walker, at: start, end: start.saturating_add(len) })
     }
-    walker.step(1).map_err(broken)?;
-    Ok(tiles)
+
+    /// The next tiles; none once the chunk is done and every stream is used up.
+    ///
+    /// `border` says for an offset in the target's flat space where the tile that begins there must end.
+    pub(crate) fn batch(&mut self, border: impl Fn(u64) -> u64) -> Result<Vec<Tile<'a>>, Error> {
+        let chunk = self.chunk;
+        let broken = |rule| Error::Instructions { chunk, rule };
+        let mut tiles: Vec<Tile<'a>> = Vec::new();
+        let mut bytes = 0usize;
+        while self.at < self.end && bytes < BATCH_BYTES && tiles.len() < BATCH_TILES {
+            let wide = border(self.at).min(self.end).saturating_sub(self.at);
+            let len = usize::try_from(wide).unwrap_or(usize::MAX);
+            tiles.push(Tile { start: self.at, len, walker: self.walker.clone() });
+            walk(&mut self.walker, len).map_err(broken)?;
+            self.at = self.at.saturating_add(wide);
+            bytes = bytes.saturating_add(len);
+        }
+        if self.at >= self.end {
+            // Before the last tiles are made: is every stream used up?
+            self.walker.step(1).map_err(broken)?;
+        }
+        Ok(tiles)
+    }
 }
 
 fn walk(walker: &mut Walker<'_>, mut room: usize) -> Result<(), &'static str> {

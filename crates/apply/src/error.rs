@@ -55,7 +55,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Patch(error) => error.fmt(f),
-            Self::Source(error) => write!(f, "the source cannot be read: {error}"),
+            Self::Source(error) => {
+                write!(f, "the source cannot be read: {error}; check the medium it lies on")
+            }
             Self::WrongSource { expected, got } => write!(
                 f,
                 "this patch is for another image: it starts from {expected}, but was given {got}{}; get the patch made for this one",
@@ -76,7 +78,10 @@ impl fmt::Display for Error {
                 "the chunks make {got} bytes, but the tree's new files need {expected}; report it to the patch's maker"
             ),
             Self::Sink { offset, source } => {
-                write!(f, "the target could not be written at byte {offset}: {source}")
+                write!(
+                    f,
+                    "the target could not be written at byte {offset}: {source}; the source is untouched"
+                )
             }
         }
     }

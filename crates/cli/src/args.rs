@@ -156,14 +156,21 @@ pub(crate) struct Sign {
 /// Whose signatures count.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct TrustArgs {
-    /// Trust this public key; may be given several times
-    #[arg(long, value_name = "PUB")]
+    /// Trust this public key; may be given several times (in the variable: with ':' between)
+    #[arg(long, value_name = "PUB", env = "SIDING_TRUST", value_delimiter = ':')]
     pub(crate) trust: Vec<PathBuf>,
     /// How many distinct trusted keys must have signed
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "trust")]
+    #[arg(long, value_name = "N", env = "SIDING_THRESHOLD", default_value_t = 1)]
     pub(crate) threshold: usize,
+}
+
+/// As [`TrustArgs`], and where no device is at stake, nobody's.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct BenchTrustArgs {
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
     /// Accept a patch that nobody vouches for
-    #[arg(long, conflicts_with = "trust")]
+    #[arg(long)]
     pub(crate) allow_unsigned: bool,
 }
 
@@ -182,7 +189,7 @@ pub(crate) struct Apply {
     /// Where to put the result: a path where nothing is yet, or a block device
     pub(crate) out: PathBuf,
     #[command(flatten)]
-    pub(crate) trust: TrustArgs,
+    pub(crate) trust: BenchTrustArgs,
 }
 
 /// Show what a patch is, what it changes, and where its bytes go
@@ -204,7 +211,7 @@ pub(crate) struct Verify {
     /// The patch; - for standard input
     pub(crate) patch: PathBuf,
     #[command(flatten)]
-    pub(crate) trust: TrustArgs,
+    pub(crate) trust: BenchTrustArgs,
     /// Also check that it starts from this image and really makes its target from it (writes nothing)
     #[arg(long, value_name = "OLD")]
     pub(crate) source: Option<PathBuf>,
@@ -257,11 +264,13 @@ pub(crate) struct Init {
 
 /// Install a patch into the inactive slot while the running one is in use
 ///
+/// Whose signature counts is said by --trust, or by the public keys in the directory `trust` of the store.
+///
 /// Once this is done the new image is on the medium, read back and compared. It is used after `siding switch`,
 /// or at once with --switch.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding install libssl.siding --trust release.pub --switch\n         curl … | siding install - --trust release.pub"
+    after_help = "Example: siding install libssl.siding --trust release.pub --switch\n         curl … | siding install -      (keys from the store's directory trust/, or SIDING_TRUST)"
 )]
 pub(crate) struct Install {
     /// The patch; - for standard input

@@ -27,6 +27,9 @@ struct Run {
 }
 
 pub(crate) fn bench(args: &Bench) -> Result<Reply, Failure> {
+    if args.patch == Path::new("-") {
+        return Err(Failure::usage("a bench reads the patch several times; give it a file"));
+    }
     let dir = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     let scratch = Scratch(dir.join(format!("siding-bench-{}", std::process::id())));
     fs::create_dir(&scratch.0).map_err(|e| Failure::io("create", &scratch.0, &e))?;
@@ -36,12 +39,15 @@ pub(crate) fn bench(args: &Bench) -> Result<Reply, Failure> {
         .identity
         .size;
     let memory = Memory::watch();
-    let runs: Vec<Run> =
-        (0..args.runs).map(|i| run(args, &scratch.0.join(i.to_string()))).collect::<Result<_, _>>()?;
+    let out = scratch.0.join("out");
+    let mut runs = Vec::new();
+    for _ in 0..args.runs {
+        clear(&out)?;
+        runs.push(run(args, &out)?);
+    }
     let peak = memory.peak();
-    let copies: Vec<Duration> = (0..args.runs)
-        .map(|_| copy_and_hash(&scratch.0.join("0"), &scratch.0.join("copy")))
-        .collect::<Result<_, _>>()?;
+    let copies: Vec<Duration> =
+        (0..args.runs).map(|_| copy_and_hash(&out, &scratch.0.join("copy"))).collect::<Result<_, _>>()?;
     Ok(reply(args, &runs, &copies, target, peak))
 }
 
@@ -63,9 +69,17 @@ fn copy_and_hash(from: &Path, to: &Path) -> Result<Duration, Failure> {
     let start = Instant::now();
     copy(from, to).map_err(|e| Failure::io("copy", from, &e))?;
     let spent = start.elapsed();
-    let cleared = if to.is_dir() { fs::remove_dir_all(to) } else { fs::remove_file(to) };
-    cleared.map_err(|e| Failure::io("remove", to, &e))?;
+    clear(to)?;
     Ok(spent)
+}
+
+fn clear(path: &Path) -> Result<(), Failure> {
+    let cleared = match path.symlink_metadata() {
+        Err(_) => return Ok(()),
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    cleared.map_err(|e| Failure::io("remove", path, &e))
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {

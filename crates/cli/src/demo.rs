@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::output::{Paint, Reply};
 use clap::Parser;
 use serde_json::json;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ impl Story {
         let reason = self.health_check();
         let rollback = self.verb(&["rollback", "--reason", reason.as_deref().unwrap_or("it failed")])?;
         self.verb(&["status"])?;
-        self.refused(&["install", "bad.siding", "--trust", "demo.pub"], "the same image is not taken twice");
+        self.refused(&["install", "bad.siding", "--trust", "demo.pub"], "the same image is not taken twice")?;
 
         self.title("5. The good patch, from a pipe; it names the base as its source, so nothing was missed");
         self.pipe("good.siding", &["install", "-", "--trust", "demo.pub", "--switch"])?;
@@ -82,7 +83,7 @@ impl Story {
             ("install again what is still in its slot", again),
         ];
         for (what, time) in times {
-            println!("  {what:<52} {:>8.2} ms", time.as_secs_f64() * 1e3);
+            say(&format!("  {what:<52} {:>8.2} ms", time.as_secs_f64() * 1e3));
         }
         Ok(())
     }
@@ -99,7 +100,7 @@ impl Story {
 
     fn make(&self, name: &str, what: &str, version: &str) -> Result<(), Failure> {
         let (image, patch) = (format!("{name}.so"), format!("{name}.siding"));
-        println!("  {}", self.paint.dim(&format!("# {name}.so: {what}")));
+        say(&format!("  {}", self.paint.dim(&format!("# {name}.so: {what}"))));
         self.verb(&[
             "diff",
             "base.so",
@@ -134,14 +135,14 @@ impl Story {
             ("good.siding, signature included", ours),
         ];
         for (name, bytes) in rows {
-            println!("  {name:<34} {:>9} bytes {:>8}", thousands(bytes), percent(bytes, whole));
+            say(&format!("  {name:<34} {:>9} bytes {:>8}", thousands(bytes), percent(bytes, whole)));
         }
         Ok(())
     }
 
     /// Runs a verb, shows it and what it says; returns how long it took.
     fn verb(&self, words: &[&str]) -> Result<Duration, Failure> {
-        println!("{}", self.paint.bold(&format!("$ siding {}", shown(words))));
+        say(&self.paint.bold(&format!("$ siding {}", shown(words))));
         let args = self.args(words)?;
         let started = Instant::now();
         let reply = crate::run(&args)?;
@@ -150,18 +151,19 @@ impl Story {
         Ok(spent)
     }
 
-    fn refused(&self, words: &[&str], because: &str) {
-        println!("{}", self.paint.bold(&format!("$ siding {}", shown(words))));
-        match self.args(words).and_then(|args| crate::run(&args)) {
-            Err(failure) => self.indent(&format!("siding: {failure}")),
-            Ok(reply) => self.indent(reply.text()),
-        }
-        println!("  {}", self.paint.dim(&format!("# {because}")));
+    fn refused(&self, words: &[&str], because: &str) -> Result<(), Failure> {
+        say(&self.paint.bold(&format!("$ siding {}", shown(words))));
+        let Err(failure) = self.args(words).and_then(|args| crate::run(&args)) else {
+            return Err(Failure::failed("the demo expected a refusal there"));
+        };
+        self.indent(&format!("siding: {failure}"));
+        say(&format!("  {}", self.paint.dim(&format!("# {because}"))));
+        Ok(())
     }
 
     /// Runs the verb as a process of its own, with a file on its standard input.
     fn pipe(&self, file: &str, words: &[&str]) -> Result<(), Failure> {
-        println!("{}", self.paint.bold(&format!("$ cat {file} | siding {}", shown(words))));
+        say(&self.paint.bold(&format!("$ cat {file} | siding {}", shown(words))));
         let path = self.dir.join(file);
         let input = std::fs::File::open(&path).map_err(|e| Failure::io("open", &path, &e))?;
         let program = std::env::current_exe().map_err(Failure::failed)?;
@@ -178,7 +180,7 @@ impl Story {
     fn health_check(&self) -> Option<String> {
         let library = self.dir.join("store/components/libssl/current");
         let script = r#"head -c 4 "$1" | grep -q ELF || { echo "not an ELF file: $(head -c 4 "$1" | od -An -tx1 | tr -d ' ')"; exit 1; }"#;
-        println!("{}", self.paint.bold("$ check-libssl   # starts with the ELF magic?"));
+        say(&self.paint.bold("$ check-libssl   # starts with the ELF magic?"));
         let run = Command::new("sh").args(["-c", script, "check-libssl"]).arg(&library).output();
         let output = run.map_err(|e| e.to_string());
         let reason = match output {
@@ -215,15 +217,20 @@ impl Story {
     }
 
     fn title(&self, text: &str) {
-        println!("\n{}", self.paint.bold(text));
+        say(&format!("\n{}", self.paint.bold(text)));
     }
 
     /// Output with the temporary directory left out of paths.
     fn indent(&self, text: &str) {
         let dir = format!("{}/", self.dir.display());
         let text = text.replace(&dir, "");
-        text.trim_end().lines().for_each(|line| println!("    {line}"));
+        text.trim_end().lines().for_each(|line| say(&format!("    {line}")));
     }
+}
+
+/// Prints a line; a reader that went away is not the story's fault.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn shown(words: &[&str]) -> String {

@@ -13,7 +13,7 @@ use serde_json::json;
 use siding_agent::{Installed, Outcome, Request};
 use siding_image::Component;
 use siding_patch::Limits;
-use siding_slot::{LogEntry, State, Store, TrialTerms};
+use siding_slot::{LogEntry, SealedImage, Slot, State, Store, TrialTerms};
 use std::collections::BTreeSet;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
@@ -36,7 +36,7 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
             "--tries, --deadline and --no-trial are for --switch, which is not given",
         ));
     }
-    let trust = keys::trust(&args.trust)?;
+    let trust = keys::device_trust(&args.trust, &args.store.store)?;
     let mut store = open(&args.store)?;
     let request = Request {
         now: now(),
@@ -96,17 +96,7 @@ pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {
     let ready = |state: &State| names(state, |component| component.waiting().is_some());
     let set = chosen(&args.components, &store, ready, "no component has a sealed image waiting")?;
     let entries = store.switch(&set, terms(&args.trial), now())?;
-    let restart = set.iter().filter_map(|component| store.state().get(component)?.active_image());
-    let restart: BTreeSet<String> = restart.flat_map(|image| image.restart.clone()).collect();
-    let restart: Vec<String> = restart.into_iter().collect();
-    let mut reply = told(&entries, "nothing to switch");
-    if !restart.is_empty() {
-        reply = Reply::new(
-            text_of(&entries) + &format!("to use it, restart: {}", restart.join(", ")),
-            json_of(&entries),
-        );
-    }
-    Ok(reply.needs_restart(!restart.is_empty()))
+    Ok(told_with_restart(&entries, &store, "nothing to switch"))
 }
 
 pub(crate) fn confirm(args: &Confirm) -> Result<Reply, Failure> {
@@ -120,12 +110,13 @@ pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
     let set =
         chosen(&args.components, &store, on_trial, "nothing is on trial; name a component to roll it back")?;
     let entries = store.rollback(&set, &args.reason, now())?;
-    Ok(told(&entries, "nothing to roll back"))
+    Ok(told_with_restart(&entries, &store, "nothing to roll back"))
 }
 
 pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
     let mut store = open(&args.store)?;
-    Ok(told(&store.remove(&args.components, now())?, "the base is active already; nothing to remove"))
+    let entries = store.remove(&args.components, now())?;
+    Ok(told_with_restart(&entries, &store, "the base is active already; nothing to remove"))
 }
 
 pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
@@ -169,6 +160,24 @@ fn on_trial(state: &State) -> Vec<Component> {
 
 fn names(state: &State, wanted: impl Fn(&siding_slot::ComponentState) -> bool) -> Vec<Component> {
     state.components().filter(|(_, component)| wanted(component)).map(|(name, _)| name.clone()).collect()
+}
+
+/// What was told, with what must restart: for the image that came, or was left.
+fn told_with_restart(entries: &[LogEntry], store: &Store, nothing: &str) -> Reply {
+    let mut restart = BTreeSet::new();
+    for entry in entries {
+        let images = store.state().get(&entry.component).into_iter();
+        let images = images.flat_map(|state| Slot::ALL.into_iter().filter_map(|slot| state.image(slot)));
+        let concerned =
+            |image: &&SealedImage| [&entry.from, &entry.to].contains(&&Some(image.version.clone()));
+        restart.extend(images.filter(concerned).flat_map(|image| image.restart.clone()));
+    }
+    if restart.is_empty() {
+        return told(entries, nothing);
+    }
+    let restart: Vec<String> = restart.into_iter().collect();
+    let text = text_of(entries) + &format!("to use it, restart: {}", restart.join(", "));
+    Reply::new(text, json_of(entries)).needs_restart(true)
 }
 
 fn told(entries: &[LogEntry], nothing: &str) -> Reply {

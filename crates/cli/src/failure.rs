@@ -1,8 +1,9 @@
 //! How a verb fails: a message for people and a code for scripts.
 
+use crate::output::plain;
 use serde_json::json;
 use siding_patch::Fault;
-use siding_slot::Kind;
+use siding_slot::{Kind, Refusal};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -52,7 +53,8 @@ impl Failure {
         if as_json {
             eprintln!("{}", json!({ "error": self.message, "code": code }));
         } else {
-            eprintln!("siding: {}", self.message);
+            let lines: Vec<String> = self.message.lines().map(plain).collect();
+            eprintln!("siding: {}", lines.join("\n"));
         }
         ExitCode::from(code)
     }
@@ -99,6 +101,7 @@ impl From<siding_patch::Error> for Failure {
             (Fault::Corrupt, _) => Code::Corrupt,
             (Fault::NotTrusted, _) => Code::NotTrusted,
             (Fault::Caller, _) => Code::Usage,
+            (Fault::TooNew, _) => Code::NotForThis,
             (_, siding_patch::Error::Io { source, .. }) => code_of_io(source),
             _ => Code::Failed,
         };
@@ -128,7 +131,12 @@ fn code_of_sink(error: &io::Error) -> Code {
 
 impl From<siding_slot::Error> for Failure {
     fn from(error: siding_slot::Error) -> Self {
-        Self::new(code_of_slot(error.kind()), error)
+        let code = match &error {
+            // The same reason as an old epoch in a patch, so the same code.
+            siding_slot::Error::Refused(Refusal::BelowFloor { .. }) => Code::NotTrusted,
+            error => code_of_slot(error.kind()),
+        };
+        Self::new(code, error)
     }
 }
 

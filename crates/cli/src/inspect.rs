@@ -40,6 +40,8 @@ struct Found {
     heads: u64,
     /// By fresh content: what its bytes are.
     made: Vec<Made>,
+    /// Where each fresh content ends in the target's flat space.
+    ends: Vec<u64>,
     at: u64,
 }
 
@@ -122,19 +124,19 @@ impl Found {
 
     /// Which fresh content the byte at `at` belongs to, and how many more it has; one for all in a file.
     fn file_at(&mut self, at: u64) -> (usize, usize) {
-        let mut end = 0;
-        let mut place = (0, usize::MAX);
-        for (index, (_, file)) in self.changes.fresh_files().enumerate() {
-            end += file.size;
-            if at < end {
-                place = (index, usize::try_from(end - at).unwrap_or(usize::MAX));
-                break;
-            }
+        if self.ends.is_empty() {
+            let mut end = 0u64;
+            self.ends.extend(self.changes.fresh_files().map(|(_, file)| {
+                end = end.saturating_add(file.size);
+                end
+            }));
+            self.made.resize(self.ends.len().max(1), Made::default());
         }
-        if self.made.len() <= place.0 {
-            self.made.resize(place.0 + 1, Made::default());
+        let index = self.ends.partition_point(|end| *end <= at);
+        match self.ends.get(index) {
+            Some(end) => (index, usize::try_from(end - at).unwrap_or(usize::MAX)),
+            None => (self.made.len() - 1, usize::MAX),
         }
-        place
     }
 
     fn changes_text(&self) -> String {
@@ -144,7 +146,7 @@ impl Found {
         }
         let mut text = Paint::stdout().bold("Changes of the tree") + "\n";
         for path in &self.changes.removed {
-            text += &format!("  removed  {}\n", show(path));
+            text += &format!("  removed    {}\n", show(path));
         }
         for (index, entry) in self.changes.put.iter().enumerate() {
             text += &format!("  {}  {}\n", self.describe(index, entry), show(&entry.path));
@@ -160,11 +162,11 @@ impl Found {
 
     fn describe(&self, index: usize, entry: &Entry) -> &'static str {
         match &entry.node {
-            Node::Directory(_) => "folder ",
-            Node::File(..) if self.changes.fresh.binary_search(&index).is_ok() => "content",
-            Node::File(..) => "as old ",
-            Node::Symlink(..) => "symlink",
-            Node::HardLink(_) => "link   ",
+            Node::Directory(_) => "directory",
+            Node::File(..) if self.changes.fresh.binary_search(&index).is_ok() => "content  ",
+            Node::File(..) => "as old   ",
+            Node::Symlink(..) => "symlink  ",
+            Node::HardLink(_) => "hard link",
         }
     }
 
@@ -219,7 +221,10 @@ fn head(manifest: &Manifest, total: u64, signatures: usize) -> String {
         ("signatures", format!("{signatures}, not checked here; `siding verify` checks them")),
     ];
     for advisory in &manifest.advisories {
-        rows.push(("fixes", format!("{} ({}): {}", advisory.id, advisory.severity, advisory.text)));
+        rows.push((
+            "fixes",
+            format!("{} ({}): {}", advisory.id, advisory.severity, indented(&advisory.text)),
+        ));
     }
     if manifest.epoch > 0 {
         rows.push(("epoch", manifest.epoch.to_string()));
@@ -276,4 +281,9 @@ fn show(path: &[u8]) -> String {
         return ".".into();
     }
     plain(&String::from_utf8_lossy(path))
+}
+
+/// Several lines under one label, so that none can pass for a line of ours.
+fn indented(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n              ")
 }

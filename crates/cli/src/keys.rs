@@ -1,22 +1,44 @@
 //! Key files.
 
-use crate::args::TrustArgs;
+use crate::args::{BenchTrustArgs, TrustArgs};
 use crate::failure::Failure;
 use siding_patch::{PublicKey, Trust};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The trust that the command line asks for.
-pub(crate) fn trust(args: &TrustArgs) -> Result<Trust, Failure> {
+/// The trust that the command line asks for, where no device is at stake.
+pub(crate) fn bench_trust(args: &BenchTrustArgs) -> Result<Trust, Failure> {
     if args.allow_unsigned {
         return Ok(Trust::anyone());
     }
-    if args.trust.is_empty() {
+    if args.trust.trust.is_empty() {
         let message = "say whose signature counts with --trust PUB, or accept a patch that nobody vouches for with --allow-unsigned";
         return Err(Failure::usage(message));
     }
-    let keys: Result<Vec<_>, _> = args.trust.iter().map(|path| public(path)).collect();
-    Ok(Trust::new(keys?, args.threshold)?)
+    trust(&args.trust.trust, args.trust.threshold)
+}
+
+/// The trust of a device: the keys named, else those in the store's directory `trust`.
+pub(crate) fn device_trust(args: &TrustArgs, store: &Path) -> Result<Trust, Failure> {
+    if !args.trust.is_empty() {
+        return trust(&args.trust, args.threshold);
+    }
+    let dir = store.join("trust");
+    let listed = fs::read_dir(&dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut keys: Vec<PathBuf> =
+        listed.filter(|path| path.extension().is_some_and(|end| end == "pub")).collect();
+    keys.sort();
+    if keys.is_empty() {
+        let message =
+            format!("nobody is trusted yet: name a key with --trust PUB, or put it into {}", dir.display());
+        return Err(Failure::usage(message));
+    }
+    trust(&keys, args.threshold)
+}
+
+fn trust(paths: &[PathBuf], threshold: usize) -> Result<Trust, Failure> {
+    let keys: Result<Vec<_>, _> = paths.iter().map(|path| public(path)).collect();
+    Ok(Trust::new(keys?, threshold)?)
 }
 
 fn public(path: &Path) -> Result<PublicKey, Failure> {

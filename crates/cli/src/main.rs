@@ -49,6 +49,8 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         #[cfg(feature = "make")]
         Verb::Sign(verb) => make::sign(verb),
         #[cfg(feature = "make")]
+        Verb::Demo(_) if args.json => Err(Failure::usage("the demo is a story for people; it has no --json")),
+        #[cfg(feature = "make")]
         Verb::Demo(verb) => demo::demo(verb),
         Verb::Apply(verb) => offline::apply(verb, &show),
         Verb::Verify(verb) => offline::verify(verb, &show),

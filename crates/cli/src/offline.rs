@@ -8,7 +8,7 @@ use crate::output::{Paint, Reply};
 use crate::progress::Show;
 use serde_json::json;
 use siding_image::Image;
-use siding_patch::{Checked, Limits, Trust};
+use siding_patch::{Checked, ChunkKind, Limits, Step, Stored, Trust, Walker};
 use siding_slot::{Builder, date};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -26,7 +26,7 @@ pub(crate) fn reader(path: &Path) -> Result<Box<dyn Read>, Failure> {
 
 pub(crate) fn apply(args: &Apply, mut show: &Show) -> Result<Reply, Failure> {
     let started = Instant::now();
-    let trust = keys::trust(&args.trust)?;
+    let trust = keys::bench_trust(&args.trust)?;
     let out = Out::new(&args.out)?;
     let patch = siding_patch::open(reader(&args.patch)?, &trust, &Limits::default())?;
     let manifest = patch.manifest().clone();
@@ -63,8 +63,9 @@ impl Out {
         use std::os::unix::fs::FileTypeExt;
         let (wanted, kept) = (wanted.to_owned(), false);
         if std::fs::metadata(&wanted).is_ok_and(|meta| meta.file_type().is_block_device()) {
-            // Written in place: there is nothing to rename.
-            return Ok(Self { building: wanted.clone(), wanted, kept: true });
+            // Written in place, at the device that a link such as /dev/disk/by-label/… leads to.
+            let device = std::fs::canonicalize(&wanted).map_err(|e| Failure::io("resolve", &wanted, &e))?;
+            return Ok(Self { building: device, wanted, kept: true });
         }
         if wanted.symlink_metadata().is_ok() {
             let message = format!("{} exists already; name a path where nothing is yet", wanted.display());
@@ -104,7 +105,7 @@ impl Drop for Out {
 }
 
 pub(crate) fn verify(args: &Verify, mut show: &Show) -> Result<Reply, Failure> {
-    let trust = keys::trust(&args.trust)?;
+    let trust = keys::bench_trust(&args.trust)?;
     let patch = siding_patch::open(reader(&args.patch)?, &trust, &Limits::default())?;
     let manifest = patch.manifest().clone();
     let signers: Vec<String> = patch.signers().iter().map(ToString::to_string).collect();
@@ -159,10 +160,28 @@ fn vouched(trust: &Trust, signers: &[String]) -> String {
     format!("signed by {}", signers.join(", "))
 }
 
-/// Compares every chunk with its signed digest and decodes it as far as that goes without the source.
+/// Compares every chunk with its signed digest, decodes it and walks its instructions, as far as that goes
+/// without the source.
 fn read_through<R: Read>(mut patch: Checked<R>) -> Result<(), Failure> {
-    while let Some(chunk) = patch.next_chunk()? {
-        chunk.frames()?;
+    let mut at = 0;
+    while let Some(stored) = patch.next_chunk()? {
+        match stored.chunk().kind {
+            ChunkKind::Changes => drop(stored.decode_changes()?),
+            ChunkKind::Delta => walk(&stored, at)?,
+        }
+        at += stored.chunk().target;
+    }
+    Ok(())
+}
+
+fn walk(stored: &Stored, start: u64) -> Result<(), Failure> {
+    let broken = |rule| siding_apply::Error::Instructions { chunk: stored.index(), rule };
+    let streams = stored.decode_shape()?;
+    let mut walker = Walker::new(&streams, start, stored.chunk().target).map_err(broken)?;
+    while let Some(step) = walker.step(usize::MAX).map_err(broken)? {
+        if let Step::Copy { len, .. } = step {
+            walker.skip_adjust(len).map_err(broken)?;
+        }
     }
     Ok(())
 }

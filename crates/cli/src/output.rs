@@ -1,9 +1,10 @@
 //! What a verb answers, for people and for programs.
 
-use crate::failure::Code;
+use crate::failure::{Code, Failure};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A verb's answer.
@@ -36,8 +37,14 @@ impl Reply {
     pub(crate) fn print(&self, as_json: bool) -> ExitCode {
         let mut out = std::io::stdout().lock();
         let text = if as_json { format!("{:#}", self.json) } else { self.text.trim_end().to_owned() };
-        // A reader that went away (`siding log | head`) is no failure of the verb.
-        let _ = if text.is_empty() { Ok(()) } else { writeln!(out, "{text}") };
+        let written =
+            if text.is_empty() { Ok(()) } else { writeln!(out, "{text}").and_then(|()| out.flush()) };
+        // A reader that went away (`siding log | head`) is no failure of the verb; a full disk is.
+        if let Err(error) =
+            written.or_else(|e| if e.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(e) })
+        {
+            return Failure::io("write", Path::new("the answer"), &error).print(as_json);
+        }
         if self.restart { ExitCode::from(Code::Restart as u8) } else { ExitCode::SUCCESS }
     }
 }

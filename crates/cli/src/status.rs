@@ -89,6 +89,21 @@ fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'s
         let left = format!("left {} on {}: {}", fallback.version, date(fallback.at), plain(&fallback.reason));
         facts.push(("rolled back", left));
     }
+    if let Some(image) = state.active_image().filter(|image| !image.restart.is_empty()) {
+        facts.push(("to use it, restart", image.restart.join(", ")));
+    }
+    for denied in &state.denied {
+        if !Slot::ALL
+            .iter()
+            .any(|slot| state.image(*slot).is_some_and(|i| i.identity.digest == denied.digest))
+        {
+            let why = format!("{} since {}: {}", denied.version, date(denied.at), plain(&denied.reason));
+            facts.push(("denied", why));
+        }
+    }
+    if state.floor > 0 {
+        facts.push(("security epoch", format!("never below {}", state.floor)));
+    }
     facts.push(("next restart", next_text(name, state)));
     // What was removed by hand is not waiting, but can be named.
     let removed = state.ready().filter(|_| state.active == Slot::Base);
@@ -174,7 +189,9 @@ fn component_json(store: &Snapshot, name: &Component, state: &ComponentState) ->
 
 pub(crate) fn log(args: &Log) -> Result<Reply, Failure> {
     let StoreArgs { store } = &args.store;
-    let history = Store::view(store)?.log()?;
+    let view = Store::view(store)?;
+    chosen(&args.components, &view)?;
+    let history = view.log()?;
     let wanted = |entry: &&LogEntry| args.components.is_empty() || args.components.contains(&entry.component);
     let entries: Vec<&LogEntry> = history.entries.iter().filter(wanted).collect();
     let newest = entries.len().saturating_sub(args.number.unwrap_or(usize::MAX));

@@ -120,8 +120,10 @@ fn a_patch_by_nobody() {
     let device = Watched::new();
     device.lab.diff("old new-b -o unsigned.siding --unsigned");
     device.refuses(&format!("install unsigned.siding {TRUST}"), 5, &["not signed", "allow unsigned patches"]);
-    device.lab.run("install unsigned.siding").ends_with(2).complains(&["--trust"]);
-    device.still_takes("install unsigned.siding --allow-unsigned", "new-b");
+    device.lab.run("install unsigned.siding").ends_with(2).complains(&["--trust", "store/trust"]);
+    // No device takes a patch that nobody vouches for.
+    device.lab.run("install unsigned.siding --allow-unsigned").ends_with(2);
+    device.still_takes_a_good_one();
 }
 
 #[test]

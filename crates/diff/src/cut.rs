@@ -101,7 +101,9 @@ pub(crate) fn encode(
     let with_covers = instructions(stretch, covers, text, fresh);
     let mut best = encode_delta(&with_covers, start, level.zstd(), None)?;
     let len = stretch.end - stretch.start;
-    if best.bytes.len() < len / 4 || level == Level::Fast {
+    let literals: usize = with_covers.iter().map(|instruction| instruction.literals.len()).sum();
+    let found_much = best.bytes.len() < len / 4 && literals < len / 4;
+    if found_much || level == Level::Fast {
         return Ok(best);
     }
     // Little was found in old. Perhaps literals that lean on what the device has do better, with or without

@@ -149,6 +149,16 @@ fn chunks_of_dense_changes_end_at_block_borders() {
 }
 
 #[test]
+fn a_block_that_repeats_in_every_chunk_is_sent_once() {
+    // It packs well, so each chunk alone looks fine; only a look back shows that it was there before.
+    let block: Vec<u8> = noise(4, 60_000).iter().flat_map(|byte| [*byte, 0, 0, 0]).collect();
+    let packed = zstd::bulk::compress(&block, 19).unwrap().len();
+    let filler = vec![7; 4 << 20];
+    let size = round_trip(b"unrelated", &[block.as_slice(), &filler, &block].concat());
+    assert!(size < packed + 4096, "{size} bytes, the block alone takes {packed}");
+}
+
+#[test]
 fn repeats_across_chunks_refer_to_the_target_so_far() {
     // Between them is what fills a chunk and packs at once.
     let (text, between) = (noise(5, 200_000), noise(6, 1000).repeat(4300));

@@ -1,6 +1,7 @@
 //! An image on disk, opened for reading.
 
 use crate::{Digest, Error, FileRef, Map, Tree, file, scan, verity};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
@@ -60,6 +61,7 @@ pub struct Image {
     content: Content,
     identity: Identity,
     blobs: Vec<Blob>,
+    by_digest: HashMap<Digest, usize>,
 }
 
 impl Image {
@@ -86,14 +88,15 @@ impl Image {
             start += content.size;
             blob
         };
-        let blobs = match &content {
+        let blobs: Vec<Blob> = match &content {
             Content::File(file) => vec![blob(root.to_owned(), *file)],
             Content::Tree(tree) => {
                 let contents = tree.contents().into_iter();
                 contents.map(|(path, file)| blob(root.join(OsStr::from_bytes(path)), file)).collect()
             }
         };
-        Self { root: root.to_owned(), content, identity, blobs }
+        let by_digest = blobs.iter().enumerate().map(|(index, blob)| (blob.content.digest, index)).collect();
+        Self { root: root.to_owned(), content, identity, blobs, by_digest }
     }
 
     /// Reads everything again and compares it with the identity; says which file differs.
@@ -133,7 +136,7 @@ impl Image {
 
     /// The run of bytes with this digest.
     pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
-        self.blobs.iter().find(|blob| blob.content.digest == *digest)
+        self.by_digest.get(digest).and_then(|index| self.blobs.get(*index))
     }
 
     /// The length of the flat space in bytes, before its endless zeros.

@@ -163,7 +163,7 @@ impl fmt::Display for Error {
             ),
             Self::TooLarge { what, got, limit } => write!(
                 f,
-                "{what} of the patch takes {got} bytes, the limit is {limit}; if its maker is trusted, raise the limit"
+                "{what} of the patch takes {got} bytes, the limit is {limit}; ask its maker for smaller chunks, or raise the limit where the reader lets you"
             ),
             Self::Unsigned => write!(
                 f,
@@ -174,7 +174,9 @@ impl fmt::Display for Error {
                 "the patch is not trusted: expected good signatures of {threshold} distinct trusted key(s), got {good} (of {present} in the file); check which public keys are trusted"
             ),
             Self::Key(why) => write!(f, "the key cannot be used: {why}"),
-            Self::Io { part, source } => write!(f, "{part} of the patch could not be transferred: {source}"),
+            Self::Io { part, source } => {
+                write!(f, "{part} of the patch could not be transferred: {source}; try again")
+            }
         }
     }
 }

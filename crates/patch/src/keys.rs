@@ -110,7 +110,8 @@ mod private {
     use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, KeypairBytes};
     use ed25519_dalek::{Signer, SigningKey};
 
-    /// A private key. Wiped from memory when dropped; prints nothing of itself.
+    /// A private key. The key itself is wiped from memory when dropped (not the text it was read from); prints
+    /// nothing of itself.
     pub struct PrivateKey(SigningKey);
 
     impl PrivateKey {

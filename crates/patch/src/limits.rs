@@ -10,7 +10,7 @@ pub struct Limits {
     pub stored: u64,
     /// One chunk once decoded, all streams together, in bytes. Default 8 MiB: what the device must hold.
     pub decoded: u64,
-    /// What one chunk makes of the target, in bytes. Default 1 GiB: bounds the plan of a chunk, some 1 MiB.
+    /// What one chunk makes of the target, in bytes. Default 1 GiB bounds the work that a few stored bytes can ask for.
     pub target: u64,
     /// How many bytes of source and target a coder may refer to. Default 8 MiB.
     pub history: u64,

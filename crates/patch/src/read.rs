@@ -1,7 +1,7 @@
 //! Opens a patch: the only constructor of [`Checked`]. `docs/format.md` sections 1 and 2.
 
 use crate::envelope::Envelope;
-use crate::{ChunkRef, Error, FORMAT_VERSION, KeyId, Limits, Manifest, Stored, Trust};
+use crate::{ChunkKind, Error, FORMAT_VERSION, KeyId, Limits, Manifest, Stored, Trust};
 use siding_image::Digest;
 use std::io::Read;
 
@@ -41,9 +41,7 @@ pub fn open<R: Read>(mut reader: R, trust: &Trust, limits: &Limits) -> Result<Ch
         return Err(Error::TooFewSignatures { good, threshold, present });
     }
     let manifest = Manifest::decode(&envelope.manifest)?;
-    for (index, chunk) in manifest.chunks.iter().enumerate() {
-        check_lengths(index, chunk, limits)?;
-    }
+    check_lengths(&manifest, limits)?;
     let limits = limits.clone();
     Ok(Checked {
         reader,
@@ -100,16 +98,25 @@ fn parse_header(header: &[u8]) -> Result<([u8; HEAD], u64), Error> {
     Ok((*head, u64::from(u32::from_le_bytes(len))))
 }
 
-fn check_lengths(index: usize, chunk: &ChunkRef, limits: &Limits) -> Result<(), Error> {
-    let checks = [
-        ("stored", chunk.stored, limits.stored),
-        ("decoded", chunk.decoded, limits.decoded),
-        ("made", chunk.target, limits.target),
-    ];
-    for (name, got, limit) in checks {
-        if got > limit {
+/// Every length that a manifest states, against the limits.
+pub(crate) fn check_lengths(manifest: &Manifest, limits: &Limits) -> Result<(), Error> {
+    let mut changes = 0u64;
+    for (index, chunk) in manifest.chunks.iter().enumerate() {
+        let checks = [
+            ("stored", chunk.stored, limits.stored),
+            ("decoded", chunk.decoded, limits.decoded),
+            ("made", chunk.target, limits.target),
+        ];
+        if let Some((name, got, limit)) = checks.into_iter().find(|(_, got, limit)| got > limit) {
             return Err(Error::TooLarge { what: format!("chunk {index}, {name},"), got, limit });
         }
+        if chunk.kind == ChunkKind::Changes {
+            changes = changes.saturating_add(chunk.decoded);
+        }
+    }
+    if changes > limits.changes {
+        let what = "the list of changed entries".to_owned();
+        return Err(Error::TooLarge { what, got: changes, limit: limits.changes });
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Writes a patch, and adds signatures to one. `docs/format.md` sections 1 and 2.
 
 use crate::envelope::Envelope;
-use crate::read::{head, read_envelope};
+use crate::read::{check_lengths, head, read_envelope};
 use crate::{Encoded, Error, Limits, Manifest, PrivateKey};
 use std::io::{Read, Write};
 
@@ -17,8 +17,8 @@ pub fn write(
 ) -> Result<u64, Error> {
     let manifest = Manifest { chunks: chunks.iter().map(|c| c.chunk).collect(), ..manifest.clone() };
     let bytes = manifest.encode();
-    // A manifest no reader would accept must not be signed.
-    Manifest::decode(&bytes)?;
+    // A manifest that readers refuse must not be signed: `docs/format.md` section 8 says what all of them take.
+    check_lengths(&Manifest::decode(&bytes)?, &Limits::default())?;
     let mut envelope = Envelope { manifest: bytes, signatures: Vec::new() };
     keys.iter().for_each(|key| sign(&mut envelope, key));
     let mut written = write_envelope(&envelope, out)?;

@@ -5,7 +5,7 @@ use crate::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest path in bytes (Linux' PATH_MAX with its end mark).
-const MAX_PATH: usize = 4095;
+pub(super) const MAX_PATH: usize = 4095;
 /// The longest name in bytes (Linux' NAME_MAX).
 const MAX_NAME: usize = 255;
 /// The most that all regular files may hold in bytes, so that no offset into a tree overflows.

@@ -1,5 +1,6 @@
 //! Every rule of a tree is broken alone, and the properties that patches lean on are tried on random trees.
 
+use super::rules::MAX_PATH;
 use super::*;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;

@@ -1,0 +1,167 @@
+//! What was made goes out in order, and is compared with what was signed.
+
+use crate::core::{TILE, Tile};
+use crate::{Error, Progress};
+use siding_image::verity::{BLOCK, Merkle};
+use siding_image::{Content, Digest, FileRef, Image, Sink};
+use siding_patch::{History, Layout};
+
+/// Hands bytes to the sink in order and checks each content when its last byte is written.
+pub(crate) struct Output<'a> {
+    layout: &'a Layout,
+    sink: &'a mut dyn Sink,
+    progress: &'a mut dyn Progress,
+    /// Bytes of the flat space written so far.
+    pub(crate) written: u64,
+    /// The content being written, and where it starts in the flat space.
+    blob: usize,
+    blob_start: u64,
+    merkle: Merkle,
+}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(layout: &'a Layout, sink: &'a mut dyn Sink, progress: &'a mut dyn Progress) -> Self {
+        Self { layout, sink, progress, written: 0, blob: 0, blob_start: 0, merkle: Merkle::new() }
+    }
+
+    /// The end of the tile that starts at `at`: a tile border counted from its file's start, or the file's end.
+    pub(crate) fn cut(&self, at: u64) -> u64 {
+        let Some((_, file)) = self.layout.around(at) else { return u64::MAX };
+        let within = at.saturating_sub(file.start);
+        let border = (within / TILE as u64).saturating_add(1).saturating_mul(TILE as u64);
+        file.start.saturating_add(border).min(file.end)
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        tiles: &[Tile<'_>],
+        bytes: &[u8],
+        leaves: &[Vec<Digest>],
+    ) -> Result<(), Error> {
+        let mut rest = bytes;
+        for (tile, leaves) in tiles.iter().zip(leaves) {
+            let (bytes, later) = rest.split_at(tile.len);
+            rest = later;
+            debug_assert_eq!(tile.start, self.written);
+            let within = self.written.saturating_sub(self.blob_start);
+            let failed = |source| Error::Sink { offset: tile.start, source };
+            self.sink.write_at(self.blob, within, bytes).map_err(failed)?;
+            self.merkle.push(leaves);
+            self.written = self.written.saturating_add(bytes.len() as u64);
+            self.finish_blobs()?;
+        }
+        self.progress.advanced(self.written, self.layout.len());
+        Ok(())
+    }
+
+    /// Contents without a byte are complete before anything is written.
+    pub(crate) fn skip_empty(&mut self) -> Result<(), Error> {
+        self.finish_blobs()
+    }
+
+    fn finish_blobs(&mut self) -> Result<(), Error> {
+        while let Some(file) = self.layout.fresh().get(self.blob) {
+            let end = self.blob_start.saturating_add(file.size);
+            if self.written < end {
+                return Ok(());
+            }
+            let got = std::mem::take(&mut self.merkle).finish(file.size);
+            if got != file.digest {
+                let part = if self.layout.fresh().len() == 1 {
+                    "the target".into()
+                } else {
+                    format!("new file {}", self.blob)
+                };
+                return Err(Error::WrongTarget { part, expected: file.digest, got });
+            }
+            self.blob = self.blob.saturating_add(1);
+            self.blob_start = end;
+        }
+        Ok(())
+    }
+
+    /// The bytes a coder may refer to: a range of the source, then the end of what was written.
+    pub(crate) fn history(
+        &mut self,
+        chunk: usize,
+        source: &Image,
+        history: &History,
+    ) -> Result<Vec<u8>, Error> {
+        if history.target_len > self.written {
+            let rule = "a coder refers to more of the target than there is before the chunk";
+            return Err(Error::Instructions { chunk, rule });
+        }
+        // Both lengths met the limit on histories.
+        let mut out = vec![0; usize::try_from(history.len()).unwrap_or(0)];
+        let (from_source, written) = out.split_at_mut(usize::try_from(history.source_len).unwrap_or(0));
+        source.read_at(history.source_offset, from_source)?;
+        self.read_back(written)?;
+        Ok(out)
+    }
+
+    /// Fills `out` with the last bytes written, read back from the sink.
+    fn read_back(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        let mut at = self.written.saturating_sub(out.len() as u64);
+        let mut rest = out;
+        while let Some((blob, file)) = self.layout.around(at).filter(|_| !rest.is_empty()) {
+            let here = usize::try_from(file.end.saturating_sub(at)).unwrap_or(usize::MAX).min(rest.len());
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(here);
+            let failed = |source| Error::Sink { offset: at, source };
+            self.sink.read_at(blob, at.saturating_sub(file.start), now).map_err(failed)?;
+            (rest, at) = (later, file.end);
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(TILE.is_multiple_of(BLOCK));
+
+/// A sink that keeps only what a later chunk may look back at.
+#[derive(Default)]
+pub(crate) struct Recent {
+    /// How much that is, in bytes.
+    keep: usize,
+    /// Where each blob starts in the flat space.
+    starts: Vec<u64>,
+    /// The last bytes written, and the flat offset at which they end.
+    tail: Vec<u8>,
+    end: u64,
+}
+
+impl Recent {
+    pub(crate) fn keeping(keep: usize) -> Self {
+        Self { keep, ..Self::default() }
+    }
+
+    fn start(&self, blob: usize) -> std::io::Result<u64> {
+        self.starts.get(blob).copied().ok_or_else(|| std::io::Error::other("no such content"))
+    }
+}
+
+impl Sink for Recent {
+    fn begin(&mut self, _target: &Content, fresh: &[FileRef]) -> std::io::Result<()> {
+        let mut start = 0u64;
+        for file in fresh {
+            self.starts.push(start);
+            start = start.saturating_add(file.size);
+        }
+        Ok(())
+    }
+
+    fn write_at(&mut self, blob: usize, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        if self.tail.len() / 2 > self.keep {
+            self.tail.drain(..self.tail.len() - self.keep);
+        }
+        self.tail.extend_from_slice(bytes);
+        self.end = self.start(blob)?.saturating_add(offset).saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn read_at(&mut self, blob: usize, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let back = self.end.saturating_sub(self.start(blob)?.saturating_add(offset));
+        let from = usize::try_from(back).ok().and_then(|back| self.tail.len().checked_sub(back));
+        let kept = from.and_then(|from| self.tail.get(from..)?.get(..out.len()));
+        out.copy_from_slice(kept.ok_or_else(|| std::io::Error::other("that far back nothing is kept"))?);
+        Ok(())
+    }
+}
