@@ -343,3 +343,13 @@ fn terms_of_a_trial_that_mean_nothing_are_usage_errors() {
     lab.run("status --threads 100000").ends_with(2);
     lab.run("rollback --reason ''").ends_with(2);
 }
+
+#[test]
+fn a_pipe_needs_no_more_words_once_the_device_knows_whom_to_trust() {
+    let lab = Lab::device();
+    let patch = lab.read("a.siding");
+    lab.piped("install -", &patch).ends_with(2).complains(&["nobody is trusted yet", "store/trust"]);
+    std::fs::create_dir(lab.path("store/trust")).unwrap();
+    std::fs::copy(lab.path("maker.pub"), lab.path("store/trust/maker.pub")).unwrap();
+    lab.piped("install -", &patch).ends_with(0).says(&["lib 1.0 (a) is in slot a"]);
+}
