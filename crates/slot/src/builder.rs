@@ -179,6 +179,25 @@ impl Sink for Builder {
     }
 }
 
+/// Removes the image at `path`, finished or not, with all that is below it; follows no link, and nothing there is
+/// fine. Directories that forbid their owner to empty them are made writable first.
+///
+/// Says nothing about a power cut: what was removed may be back after one.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("half-built");
+/// std::fs::create_dir(&path)?;
+/// siding_slot::discard(&path)?;
+/// assert!(!path.exists());
+/// # Ok(())
+/// # }
+/// ```
+pub fn discard(path: &Path) -> Result<()> {
+    Real.remove_tree(path).map_err(|e| Error::io("remove", path, e))
+}
+
 fn begin_file(disk: &dyn Disk, root: &Path, size: u64) -> Result<Box<dyn DiskFile>> {
     if std::fs::symlink_metadata(root).is_err() {
         return new_file(disk, root, size);

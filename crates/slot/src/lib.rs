@@ -53,7 +53,7 @@ mod state;
 mod step;
 mod store;
 
-pub use builder::Builder;
+pub use builder::{Builder, discard};
 pub use error::{Error, Kind};
 pub use log::{History, LogEntry, What};
 pub use snapshot::Snapshot;

@@ -398,3 +398,19 @@ proptest! {
         prop_assert_eq!(&scan(&out).unwrap(), image.tree().unwrap());
     }
 }
+
+#[test]
+fn what_is_discarded_may_have_forbidden_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));
+    std::fs::write(&outside, b"stays").unwrap();
+    std::fs::create_dir_all(tree.join("closed/deeper")).unwrap();
+    std::fs::write(tree.join("closed/deeper/file"), b"goes").unwrap();
+    std::os::unix::fs::symlink(&outside, tree.join("link")).unwrap();
+    for closed in ["closed/deeper", "closed"] {
+        crate::disk::Real.set(&tree.join(closed), crate::disk::Attribute::Mode(0o500)).unwrap();
+    }
+    crate::discard(&tree).unwrap();
+    crate::discard(&tree).unwrap();
+    assert!(!tree.exists() && outside.exists());
+}
