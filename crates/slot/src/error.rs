@@ -57,6 +57,11 @@ pub enum Error {
         /// Its answer.
         source: io::Error,
     },
+    /// A base lies in the store, whole and frozen, that the record does not know, and it is another one.
+    StrayBase {
+        /// Where it lies.
+        path: PathBuf,
+    },
     /// An image could not be read.
     Image(siding_image::Error),
     /// What was read back is not what should have been written.
@@ -139,7 +144,10 @@ impl Error {
             Self::Busy { .. } => Kind::Busy,
             Self::Refused(Refusal::Denied { .. }) => Kind::Denied,
             Self::Refused(Refusal::Twice { .. }) | Self::Misused { .. } => Kind::Usage,
-            Self::Refused(_) | Self::NewerRecord { .. } | Self::Unreadable { .. } => Kind::Refused,
+            Self::Refused(_)
+            | Self::NewerRecord { .. }
+            | Self::StrayBase { .. }
+            | Self::Unreadable { .. } => Kind::Refused,
             Self::RecordFull { .. } | Self::TooSmall { .. } => Kind::NoSpace,
             Self::Io { source, .. } | Self::Image(siding_image::Error::Io { source, .. }) => kind_of(source),
             Self::Image(siding_image::Error::Unsupported { .. }) => Kind::Refused,
@@ -150,6 +158,11 @@ impl Error {
             | Self::WrongImage { .. } => Kind::Corrupt,
             Self::Poisoned { .. } => Kind::Io,
         }
+    }
+
+    /// Whether it leaves open what the medium holds. A full disk does not: that is an answer.
+    pub(crate) fn is_of_the_medium(&self) -> bool {
+        self.kind() == Kind::Io || matches!(self, Self::NotAsWritten { .. })
     }
 
     pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
@@ -210,6 +223,11 @@ impl fmt::Display for Error {
                     _ => Ok(()),
                 }
             }
+            Self::StrayBase { path } => write!(
+                f,
+                "{} holds a whole base that the record does not know, and not this image; init the component with the image that lies there to take it back, or remove that directory by hand if nobody wants it",
+                path.display()
+            ),
             Self::Image(error) => error.fmt(f),
             Self::NotAsWritten { path, what, expected, got } => write!(
                 f,

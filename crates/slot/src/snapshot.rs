@@ -2,6 +2,8 @@
 
 use crate::layout::Layout;
 use crate::log::{self, History};
+use crate::staging::Target;
+use crate::step::steps;
 use crate::{Error, Refusal, Result, Slot, State};
 use siding_image::{Component, Content, FileRef, Identity, Image, Kind, Tree};
 use std::path::{Path, PathBuf};
@@ -38,6 +40,14 @@ impl Snapshot {
         let component = self.state.get(component)?;
         let holds = |slot: Slot| component.image(slot).is_some_and(|image| image.identity == *identity);
         Slot::PATCHED.into_iter().find(|slot| *slot != component.active && holds(*slot))
+    }
+
+    /// Whether staging this would be admitted now, and if not why; writes nothing. With `retry_denied` an image
+    /// that was rolled back before is admitted.
+    ///
+    /// A stage may still find the record or the disk full.
+    pub fn may_stage(&self, component: &Component, target: &Target, retry_denied: bool) -> Result<()> {
+        Ok(steps(&self.state, &target.events(component, retry_denied, 0), 0).map(drop)?)
     }
 
     /// The image in a slot, as its seal describes it; its bytes are not read yet.

@@ -34,6 +34,15 @@ impl Target {
         Self { version, identity, epoch, restart: Vec::new(), advisories: Vec::new(), source: None }
     }
 
+    /// What happens to the state machine when this is staged.
+    pub(crate) fn events(&self, component: &Component, retry_denied: bool, now: u64) -> Vec<Event> {
+        let (component, digest) = (component.clone(), self.identity.digest);
+        let lift = retry_denied.then(|| Event::Lift { component: component.clone(), digest });
+        let begin =
+            Event::BeginStage { component: component.clone(), image: self.image(now), source: self.source };
+        lift.into_iter().chain([begin]).collect()
+    }
+
     pub(crate) fn image(&self, now: u64) -> SealedImage {
         SealedImage {
             version: self.version.clone(),
@@ -84,13 +93,23 @@ impl<'s> Staging<'s> {
     pub fn seal(self, source: Option<&Image>) -> Result<Sealed<'s>> {
         let Self { store, builder, component, slot, image, now } = self;
         let content = builder.target().cloned();
-        let got = builder.finish(source)?;
+        let got = builder.finish(source).inspect_err(|error| store.note(error))?;
         if got != image.identity {
             return Err(Error::WrongImage { expected: image.identity, got });
         }
-        freeze(store.disk.as_ref(), &store.layout, &component, slot, content.as_ref())?;
+        freeze(store.disk.as_ref(), &store.layout, &component, slot, content.as_ref())
+            .inspect_err(|error| store.note(error))?;
         store.commit(&[Event::Seal { component: component.clone(), slot, image }], now)?;
         Ok(Sealed { store, component, slot })
+    }
+
+    /// An error of the medium is the store's, too.
+    fn noted<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| {
+            let error = Error::io("write", self.builder.path(), error);
+            self.store.note(&error);
+            error.into()
+        })
     }
 }
 
@@ -100,15 +119,18 @@ impl Sink for Staging<'_> {
         if expected != got {
             return Err(Error::WrongImage { expected, got }.into());
         }
-        self.builder.begin(target, fresh)
+        let begun = self.builder.begin(target, fresh);
+        self.noted(begun)
     }
 
     fn write_at(&mut self, blob: usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.builder.write_at(blob, offset, bytes)
+        let written = self.builder.write_at(blob, offset, bytes);
+        self.noted(written)
     }
 
     fn read_at(&mut self, blob: usize, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.builder.read_at(blob, offset, out)
+        let read = self.builder.read_at(blob, offset, out);
+        self.noted(read)
     }
 }
 
@@ -148,11 +170,24 @@ pub(crate) fn freeze(
         Some(Content::File(_)) | None => {
             let io = |e| Error::io("freeze", &image, e);
             let mode = std::fs::metadata(&image).map_err(io)?.mode() & 0o555;
-            disk.set(&image, Attribute::Mode(mode)).map_err(io)?;
+            // Opened before, since the mode may forbid it after; flushed after, so that the mode lasts.
+            let file = disk.open(&image, Access::Read).map_err(io)?;
+            disk.set(&image, Attribute::Mode(mode)).and_then(|()| file.flush()).map_err(io)?;
         }
     }
     let io = |e| Error::io("freeze", &dir, e);
     disk.set(&dir, Attribute::Mode(0o555)).map_err(io)?;
-    disk.flush_directory(&dir).map_err(io)?;
-    disk.flush_directory(&layout.component(component)).map_err(io)
+    freeze_names(disk, layout, component, slot)
+}
+
+/// Once Ok: the mode and the names of a slot's directory, and its own name, survive a power cut.
+pub(crate) fn freeze_names(
+    disk: &dyn Disk,
+    layout: &Layout,
+    component: &Component,
+    slot: Slot,
+) -> Result<()> {
+    [layout.slot(component, slot), layout.component(component)]
+        .iter()
+        .try_for_each(|dir| disk.flush_directory(dir).map_err(|e| Error::io("flush", dir, e)))
 }

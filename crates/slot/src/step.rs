@@ -60,6 +60,15 @@ pub fn step(state: &State, event: &Event, now: u64) -> Result<(State, Vec<Effect
     Ok((next.state, next.effects))
 }
 
+/// Decides several events, one after the other; all are admitted or none.
+pub(crate) fn steps(state: &State, events: &[Event], now: u64) -> Result<(State, Vec<Effect>), Refusal> {
+    events.iter().try_fold((state.clone(), Vec::new()), |(state, mut effects), event| {
+        let (state, more) = step(&state, event, now)?;
+        effects.extend(more);
+        Ok((state, effects))
+    })
+}
+
 /// What [`Event::Boot`] at the time `now` would do to this component.
 pub fn next_boot(component: &ComponentState, now: u64) -> NextBoot {
     let Some(trial) = component.trial else { return NextBoot::Continues };

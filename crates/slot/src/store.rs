@@ -20,8 +20,9 @@ use siding_image::{Component, Digest, Image, Version};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 mod commit;
 mod fit;
@@ -58,6 +59,8 @@ pub struct Freed {
     pub bytes: u64,
     /// Which slots it emptied.
     pub entries: Vec<LogEntry>,
+    /// Directories of components that the record does not know, and that it left because each holds a whole base.
+    pub kept: Vec<PathBuf>,
 }
 
 impl Store {
@@ -77,6 +80,19 @@ impl Store {
         Self::open_on(Arc::new(Real), root)
     }
 
+    /// As [`open`](Self::open), but while another process has the store it tries again, for up to `wait`.
+    pub fn open_patiently(root: &Path, wait: Duration) -> Result<Self> {
+        const POLL: Duration = Duration::from_millis(50);
+        let begun = Instant::now();
+        loop {
+            let left = wait.saturating_sub(begun.elapsed());
+            match Self::open(root) {
+                Err(Error::Busy { .. }) if !left.is_zero() => std::thread::sleep(left.min(POLL)),
+                other => return other,
+            }
+        }
+    }
+
     /// Reads the store at `root` without its lock and without changing anything.
     pub fn view(root: &Path) -> Result<Snapshot> {
         let layout = Layout::new(root);
@@ -87,6 +103,9 @@ impl Store {
     }
 
     /// Copies the image at `from` into the base of a new component and makes it active.
+    ///
+    /// A whole base that lies there without being in the record is taken as it is if it is this image, and else
+    /// refused with [`Error::StrayBase`]: it may be all that is left of a component.
     ///
     /// Once this returned Ok, the component and its base survive a power cut. A cut or an error before that
     /// leaves a store without the component.
@@ -106,7 +125,7 @@ impl Store {
         let image = Target::new(version.clone(), source.identity(), epoch).image(now);
         let event = Event::Init { component: component.clone(), image };
         self.room_for(std::slice::from_ref(&event), now)?;
-        self.write_base(component, &source)?;
+        self.write_base(component, &source).inspect_err(|error| self.note(error))?;
         self.commit(&[event], now)
     }
 
@@ -123,16 +142,15 @@ impl Store {
         now: u64,
     ) -> Result<Staging<'_>> {
         let (image, component) = (target.image(now), component.clone());
-        let (source, digest) = (target.source, target.identity.digest);
-        let lift = retry_denied.then(|| Event::Lift { component: component.clone(), digest });
-        let begin = Event::BeginStage { component: component.clone(), image: image.clone(), source };
-        let events: Vec<Event> = lift.into_iter().chain([begin]).collect();
-        let entries = self.begin_stage(&component, &image, &events, now)?;
-        let slot = entries.iter().rev().find_map(|entry| entry.slot).unwrap_or(Slot::A);
-        let dir = self.layout.slot(&component, slot);
-        self.disk.make_directory(&dir, 0o700).map_err(|e| Error::io("make the directory", &dir, e))?;
-        let builder = Builder::on(self.disk.clone(), &self.layout.image(&component, slot))?;
+        let slot = self.begin_stage(&component, target, retry_denied, now)?;
+        let builder = self.open_slot(&component, slot).inspect_err(|error| self.note(error))?;
         Ok(Staging { store: self, builder, component, slot, image, now })
+    }
+
+    fn open_slot(&self, component: &Component, slot: Slot) -> Result<Builder> {
+        let dir = self.layout.slot(component, slot);
+        self.disk.make_directory(&dir, 0o700).map_err(|e| Error::io("make the directory", &dir, e))?;
+        Builder::on(self.disk.clone(), &self.layout.image(component, slot))
     }
 
     /// Makes the sealed images of all these components active in one record write: for each the one that
@@ -211,8 +229,8 @@ impl Store {
             }
         }
         let entries = self.commit(&[Event::Vacuum], now)?;
-        let leftovers = self.remove_leftovers()?;
-        Ok(Freed { bytes: bytes.saturating_add(leftovers), entries })
+        let (leftovers, kept) = self.remove_leftovers().inspect_err(|error| self.note(error))?;
+        Ok(Freed { bytes: bytes.saturating_add(leftovers), entries, kept })
     }
 }
 

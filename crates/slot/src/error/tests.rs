@@ -47,6 +47,7 @@ fn every_error() -> Vec<(Error, Kind)> {
         (Error::Busy { root: "/var/lib/siding".into() }, Kind::Busy),
         (Error::damaged(&path, "neither of its two copies is whole"), Kind::Corrupt),
         (Error::NewerRecord { path: path.clone(), version: 2 }, Kind::Refused),
+        (Error::StrayBase { path: "/var/lib/siding/components/openssl/base".into() }, Kind::Refused),
         (Error::RecordFull { needed: 300_000, limit: 196_566 }, Kind::NoSpace),
         (Error::Poisoned { first: "cannot flush record: Input/output error".into() }, Kind::Io),
         (Error::io("flush", &path, io::Error::other("Input/output error")), Kind::Io),

@@ -5,11 +5,11 @@ use super::{Store, project};
 use crate::builder::Builder;
 use crate::log::LogEntry;
 use crate::record;
-use crate::staging::freeze;
-use crate::state::{Held, SealedImage, Slot, State};
-use crate::step::{Effect, Event, Refusal, step};
+use crate::staging::{Target, freeze, freeze_names};
+use crate::state::Slot;
+use crate::step::{Effect, Event, Refusal, steps};
 use crate::{Error, Kind, Result};
-use siding_image::{Component, Image, Sink};
+use siding_image::{Component, Content, Image, Sink};
 
 impl Store {
     /// Decides all of `events` in order, and makes them true in one record write. Returns what happened; if
@@ -18,7 +18,7 @@ impl Store {
     /// Once this returned Ok the new state survives a power cut. A cut before that leaves it or the old one.
     pub(crate) fn commit(&mut self, events: &[Event], now: u64) -> Result<Vec<LogEntry>> {
         self.alive()?;
-        let (state, effects) = decide(&self.state, events, now)?;
+        let (state, effects) = steps(&self.state, events, now)?;
         let entries: Vec<LogEntry> = effects.iter().filter_map(Effect::entry).cloned().collect();
         if effects.is_empty() {
             return Ok(entries);
@@ -28,7 +28,7 @@ impl Store {
         record::fits(fitted.payload.len())?;
         let done = self.carry_out(fitted, &effects);
         if let Err(error) = &done {
-            self.poison = Some(error.to_string());
+            self.poison.get_or_insert_with(|| error.to_string());
         }
         done.map(|()| entries)
     }
@@ -72,23 +72,24 @@ impl Store {
         Ok(())
     }
 
+    /// Commits the beginning of a stage, if the record has room for its seal too, and says into which slot.
     pub(super) fn begin_stage(
         &mut self,
         component: &Component,
-        image: &SealedImage,
-        events: &[Event],
+        target: &Target,
+        retry_denied: bool,
         now: u64,
-    ) -> Result<Vec<LogEntry>> {
+    ) -> Result<Slot> {
         self.alive()?;
-        let (state, _) = decide(&self.state, events, now)?;
-        let staging = Slot::PATCHED.into_iter().find(|slot| {
-            state.get(component).is_some_and(|component| *component.held(*slot) == Held::Staging)
-        });
-        let seal =
-            staging.map(|slot| Event::Seal { component: component.clone(), slot, image: image.clone() });
-        let all: Vec<Event> = events.iter().cloned().chain(seal).collect();
+        let events = target.events(component, retry_denied, now);
+        let (_, effects) = steps(&self.state, &events, now)?;
+        // To begin a stage is to empty one slot.
+        let nowhere = || Refusal::SourceWouldGo { component: component.clone() };
+        let (_, slot) = effects.iter().find_map(Effect::discarded).ok_or_else(nowhere)?;
+        let seal = Event::Seal { component: component.clone(), slot, image: target.image(now) };
+        let all: Vec<Event> = events.iter().cloned().chain([seal]).collect();
         self.room_for(&all, now)?;
-        self.commit(events, now)
+        self.commit(&events, now).map(|_| slot)
     }
 
     /// Whether the record has room for what these events lead to, and for every way on from there that is not
@@ -96,12 +97,40 @@ impl Store {
     /// the reasons.
     pub(super) fn room_for(&self, events: &[Event], now: u64) -> Result<()> {
         const LIMIT: usize = record::CAPACITY / 4 * 3;
-        let (state, _) = decide(&self.state, events, now)?;
+        let (state, _) = steps(&self.state, events, now)?;
         let needed = fit::most_needed(state);
         if needed > LIMIT { Err(Error::RecordFull { needed, limit: LIMIT }) } else { Ok(()) }
     }
 
+    /// Writes and freezes the base of a component that the record does not know, or finds it there.
+    ///
+    /// Once this returned Ok, the base survives a power cut.
     pub(super) fn write_base(&self, component: &Component, source: &Image) -> Result<()> {
+        if project::is_frozen(&self.layout.slot(component, Slot::Base)) {
+            self.find_base(component, source)?;
+        } else {
+            self.write_new_base(component, source)?;
+        }
+        freeze_names(self.disk.as_ref(), &self.layout, component, Slot::Base)?;
+        let all = self.layout.components();
+        self.disk.flush_directory(&all).map_err(|e| Error::io("flush", &all, e))
+    }
+
+    /// A frozen base without a record is what an `init` left that was interrupted at its end, or what is left of a
+    /// component whose record rotted. It is never overwritten.
+    fn find_base(&self, component: &Component, source: &Image) -> Result<()> {
+        let path = self.layout.image(component, Slot::Base);
+        let same = Image::open(&path).is_ok_and(|image| image.identity() == source.identity());
+        let described = match source.content() {
+            Content::Tree(tree) => std::fs::read(self.layout.tree(component, Slot::Base))
+                .is_ok_and(|bytes| bytes == tree.encode()),
+            Content::File(_) => true,
+        };
+        let stray = || Error::StrayBase { path: self.layout.slot(component, Slot::Base) };
+        (same && described).then_some(()).ok_or_else(stray)
+    }
+
+    fn write_new_base(&self, component: &Component, source: &Image) -> Result<()> {
         let (disk, dir) = (self.disk.as_ref(), self.layout.component(component));
         let slot = self.layout.slot(component, Slot::Base);
         // What is here without being in the record is what an interrupted `init` left.
@@ -112,9 +141,7 @@ impl Store {
         let mut builder = Builder::on(self.disk.clone(), &path)?;
         builder.begin(source.content(), &[]).map_err(|e| Error::io("write", &path, e))?;
         builder.finish(Some(source))?;
-        freeze(disk, &self.layout, component, Slot::Base, Some(source.content()))?;
-        let all = self.layout.components();
-        disk.flush_directory(&all).map_err(|e| Error::io("flush", &all, e))
+        freeze(disk, &self.layout, component, Slot::Base, Some(source.content()))
     }
 
     pub(super) fn ready_slot(&self, component: &Component) -> Result<Slot> {
@@ -124,6 +151,13 @@ impl Store {
             || Slot::PATCHED.into_iter().find(|&slot| slot != held.active && held.image(slot).is_some());
         let nothing = || Refusal::NothingReady { component: component.clone() };
         Ok(held.ready().or_else(unfit).ok_or_else(nothing)?)
+    }
+
+    /// After an error of the medium this object is of no more use, whichever call met it.
+    pub(crate) fn note(&mut self, error: &Error) {
+        if error.is_of_the_medium() {
+            self.poison.get_or_insert_with(|| error.to_string());
+        }
     }
 
     pub(super) fn alive(&self) -> Result<()> {
@@ -140,15 +174,6 @@ fn unless_full(done: Result<()>) -> Result<bool> {
         Err(error) if error.kind() == Kind::NoSpace => Ok(false),
         other => other.map(|()| true),
     }
-}
-
-/// Several events, one after the other.
-fn decide(state: &State, events: &[Event], now: u64) -> Result<(State, Vec<Effect>), Refusal> {
-    events.iter().try_fold((state.clone(), Vec::new()), |(state, mut effects), event| {
-        let (state, more) = step(&state, event, now)?;
-        effects.extend(more);
-        Ok((state, effects))
-    })
 }
 
 impl Effect {

@@ -9,19 +9,18 @@ use crate::snapshot::Snapshot;
 use crate::state::{Held, Slot, State};
 use crate::step::Event;
 use crate::{Error, Result, codec};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use siding_image::Component;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Store {
     pub(crate) fn create_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self> {
-        if !root.exists() {
-            make_root(disk.as_ref(), root)?;
-        }
+        make_root(disk.as_ref(), root)?;
         let layout = Layout::new(root);
         let lock = lock(&layout)?;
         if !layout.record().exists() {
@@ -70,20 +69,25 @@ impl Store {
         self.commit(&stale, now).map(drop)
     }
 
-    /// Removes directories of components that the record does not know, and counts what that frees.
-    pub(super) fn remove_leftovers(&self) -> Result<u64> {
+    /// Removes directories of components that the record does not know, but for those that hold a whole base;
+    /// counts what that frees, and names what is left.
+    pub(super) fn remove_leftovers(&self) -> Result<(u64, Vec<PathBuf>)> {
         let all = self.layout.components();
         let io = |e| Error::io("list", &all, e);
-        let mut bytes = 0_u64;
+        let (mut bytes, mut kept) = (0_u64, Vec::new());
         for item in fs::read_dir(&all).map_err(io)? {
             let item = item.map_err(io)?;
             let name = item.file_name().to_str().and_then(|name| name.parse::<Component>().ok());
             let Some(component) = name.filter(|name| self.state.get(name).is_none()) else { continue };
             let dir = self.layout.component(&component);
+            if project::is_frozen(&self.layout.slot(&component, Slot::Base)) {
+                kept.push(dir);
+                continue;
+            }
             bytes = bytes.saturating_add(project::disk_usage(&dir)?);
             self.disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))?;
         }
-        Ok(bytes)
+        Ok((bytes, kept))
     }
 }
 
@@ -115,12 +119,27 @@ fn no_components(layout: &Layout) -> Result<()> {
     }
 }
 
+/// Makes the directory and those above it that are missing. Once Ok, the names of all it made, and the
+/// directory's own whoever made it, survive a power cut.
 fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
+    if root.join("record").exists() {
+        return Ok(());
+    }
     let io = |e| Error::io("make the directory", root, e);
-    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(io)?;
-    disk.make_directory(root, 0o755).map_err(io)?;
-    disk.flush_directory(parent).map_err(io)
+    let missing: Vec<&Path> = root.ancestors().take_while(|dir| !is_there(dir)).collect();
+    for dir in missing.iter().rev() {
+        disk.make_directory(dir, 0o755).map_err(io)?;
+    }
+    let first = std::iter::once(&root).filter(|_| missing.is_empty());
+    first.chain(&missing).try_for_each(|dir| disk.flush_directory(parent(dir)).map_err(io))
+}
+
+fn is_there(dir: &Path) -> bool {
+    dir.as_os_str().is_empty() || dir.exists()
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The record comes last: with it, the rest is there.
@@ -135,10 +154,24 @@ fn make_store(disk: &dyn Disk, layout: &Layout) -> Result<()> {
     Record::create(disk, &layout.record(), &codec::encode(&State::default(), &[]))
 }
 
+/// A lock can be taken through a descriptor that only reads, so that who may read the file may hold up a fall back.
+fn tighten(file: &File) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    match file.set_permissions(Permissions::from_mode(0o600)) {
+        // Somebody else's store, opened to him by its modes.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
 fn lock(layout: &Layout) -> Result<File> {
     let path = layout.lock();
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).open(&path);
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow);
+    let file = options.open(&path).and_then(|file| tighten(&file).map(|()| file));
     let file = file.map_err(|e| Error::io("open the lock", &path, e))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),

@@ -39,6 +39,11 @@ pub(super) fn discard(disk: &dyn Disk, layout: &Layout, component: &Component, s
     disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))
 }
 
+/// Whether a slot's directory was frozen, which comes after all that is in it was flushed and compared.
+pub(super) fn is_frozen(slot: &Path) -> bool {
+    fs::symlink_metadata(slot).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o222 == 0)
+}
+
 /// How much disk a directory takes; a file with several names counts once.
 pub(super) fn disk_usage(path: &Path) -> Result<u64> {
     fn walk(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {

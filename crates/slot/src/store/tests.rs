@@ -498,6 +498,7 @@ fn run_failing(at: u64, rule: impl Fn(u64, io::ErrorKind) -> Rule, kind: io::Err
     let done = disk.done.clone();
     if let Ok(mut store) = Store::create_on(Arc::new(disk), &yard.root()) {
         let result = story(&yard, &mut store);
+        assert!(store.poison.is_some() || result.is_ok() || kind == io::ErrorKind::StorageFull, "{result:?}");
         if let (Some(first), Err(_)) = (store.poison.clone(), &result) {
             let again = store.remove(&[name("c")], NOW).unwrap_err().to_string();
             assert!(again.contains("open it again") && again.contains(&first), "{again}");

@@ -137,3 +137,115 @@ fn what_is_admitted_leaves_room_for_every_way_on() {
         assert!(codec::encode(store.state(), &[]).len() <= limit, "{slot}");
     }
 }
+
+#[test]
+fn a_new_store_is_flushed_by_name_with_every_directory_above_it_that_is_new() {
+    let yard = Yard::new();
+    let never = || Failing::new(Rule::Once(u64::MAX, io::ErrorKind::Other));
+    let create = |root: &Path| {
+        let disk = never();
+        let flushed = disk.flushed.clone();
+        Store::create_on(Arc::new(disk), root).unwrap();
+        std::mem::take(&mut *flushed.lock().unwrap())
+    };
+    let flushed = create(&yard.at("deep/down/store"));
+    for dir in [yard.dir.clone(), yard.at("deep"), yard.at("deep/down")] {
+        assert!(flushed.contains(&dir), "{dir:?} in {flushed:?}");
+    }
+    fs::create_dir(yard.at("made before")).unwrap();
+    assert!(create(&yard.at("made before")).contains(&yard.dir));
+}
+
+#[test]
+fn the_mode_of_a_frozen_file_is_flushed() {
+    let yard = Yard::new();
+    fs::write(yard.at("file"), b"old").unwrap();
+    let disk = Failing::new(Rule::Once(u64::MAX, io::ErrorKind::Other));
+    let flushed = disk.flushed.clone();
+    let mut store = Store::create_on(Arc::new(disk), &yard.root()).unwrap();
+    store.init(&name("f"), &version("1"), 1, &yard.at("file"), NOW).unwrap();
+    let image = store.image_path(&name("f"), Slot::Base);
+    let times = flushed.lock().unwrap().iter().filter(|path| **path == image).count();
+    assert_eq!(times, 2, "its bytes, and then its mode");
+}
+
+#[test]
+fn the_lock_can_be_opened_by_its_owner_only() {
+    let yard = Yard::new();
+    drop(yard.store());
+    let lock = yard.root().join("lock");
+    let mode = || fs::metadata(&lock).unwrap().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    Real.set(&lock, Attribute::Mode(0o644)).unwrap();
+    drop(Store::open(&yard.root()).unwrap());
+    assert_eq!(mode(), 0o600);
+}
+
+#[test]
+fn a_patient_opening_waits_for_whoever_has_the_store() {
+    let yard = Yard::new();
+    let store = yard.store();
+    let short = Store::open_patiently(&yard.root(), Duration::from_millis(60));
+    assert_eq!(short.unwrap_err().kind(), Kind::Busy);
+    let root = yard.root();
+    let waiting = std::thread::spawn(move || Store::open_patiently(&root, Duration::from_secs(60)).map(drop));
+    std::thread::sleep(Duration::from_millis(120));
+    drop(store);
+    waiting.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_whole_base_that_the_record_does_not_know_is_never_removed() {
+    let yard = Yard::new();
+    drop(yard.store());
+    let (record, dir) = (yard.root().join("record"), yard.root().join("components/c"));
+    // The copy that init wrote rots.
+    let mut bytes = fs::read(&record).unwrap();
+    bytes[record::COPY..][..100].fill(0);
+    fs::write(&record, bytes).unwrap();
+    let mut store = Store::open(&yard.root()).unwrap();
+    assert_eq!(store.state().get(&name("c")), None);
+    assert_eq!(store.vacuum(NOW).unwrap().kept, std::slice::from_ref(&dir));
+    let other = store.init(&name("c"), &version("1"), 1, &yard.at("new"), NOW).unwrap_err();
+    assert!(matches!(other, Error::StrayBase { .. }), "{other}");
+    let inode = || fs::metadata(dir.join("base/image/LICENCE")).unwrap().ino();
+    let before = inode();
+    store.init(&name("c"), &version("1"), 1, &yard.at("old"), NOW).unwrap();
+    assert_eq!(inode(), before, "taken as it is");
+    drop(store);
+    check_store(&yard, "a base taken back");
+}
+
+#[test]
+fn a_stage_is_written_where_the_state_machine_says_though_another_was_given_up() {
+    let (yard, c) = (Yard::new(), name("c"));
+    let mut store = yard.store();
+    assert_eq!(store.stage(&c, &yard.target("new", "1 (a)"), false, NOW).unwrap().slot(), Slot::A);
+    // `a` is still marked when `b`, which is empty, is staged into.
+    assert_eq!(yard.stage(&mut store, "c", "newer", "1 (b)").unwrap(), Slot::B);
+    assert_eq!(*store.state().get(&c).unwrap().held(Slot::A), Held::Staging);
+    assert!(store.image(&c, Slot::B).unwrap().check().is_ok());
+}
+
+#[test]
+fn whether_a_stage_would_be_admitted_can_be_asked_without_writing() {
+    let (yard, c) = (Yard::new(), name("c"));
+    let mut store = yard.store();
+    let (new, newer) = (yard.target("new", "1 (a)"), yard.target("newer", "1 (b)"));
+    let asks = |store: &Store, target: &Target, retry| {
+        let before = store.record.sequence();
+        let answer = store.may_stage(&c, target, retry).map_err(|error| error.kind());
+        assert_eq!(store.record.sequence(), before);
+        answer
+    };
+    assert_eq!(asks(&store, &new, false), Ok(()));
+    assert_eq!(asks(&store, &yard.target("old", "1"), false), Err(Kind::Refused), "the base");
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    store.switch(std::slice::from_ref(&c), trial(1), NOW).unwrap();
+    assert_eq!(asks(&store, &newer, false), Err(Kind::Refused), "on trial");
+    store.rollback(std::slice::from_ref(&c), "no", NOW).unwrap();
+    assert_eq!(asks(&store, &new, false), Err(Kind::Denied));
+    assert_eq!(asks(&store, &new, true), Ok(()));
+    let low = Target { epoch: 0, ..newer };
+    assert_eq!(asks(&store, &low, false), Err(Kind::Refused), "below the floor");
+}
