@@ -91,8 +91,9 @@ pub fn install<R: Read>(
     };
     let slot = component.holding(&manifest.source.identity).ok_or_else(no_source)?; // which slot holds its source?
     let source = store.image(&manifest.component, slot)?;
-    source.check().map_err(Error::Source)?;
     let target = target(&manifest);
+    store.may_stage(&manifest.component, &target, request.retry_denied)?; // before anything is hashed
+    source.check().map_err(Error::Source)?;
     // Durably forget the inactive slot first.
     let mut staging = store.stage(&manifest.component, &target, request.retry_denied, request.now)?;
     let report = siding_apply::run(patch, &source, &mut staging, progress)?; // rebuild, chunk by chunk

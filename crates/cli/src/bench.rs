@@ -74,12 +74,7 @@ fn copy_and_hash(from: &Path, to: &Path) -> Result<Duration, Failure> {
 }
 
 fn clear(path: &Path) -> Result<(), Failure> {
-    let cleared = match path.symlink_metadata() {
-        Err(_) => return Ok(()),
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-    };
-    cleared.map_err(|e| Failure::io("remove", path, &e))
+    Ok(siding_slot::discard(path)?)
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -179,6 +174,6 @@ struct Scratch(PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = siding_slot::discard(&self.0);
     }
 }

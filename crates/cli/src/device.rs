@@ -15,6 +15,7 @@ use siding_image::Component;
 use siding_patch::Limits;
 use siding_slot::{LogEntry, SealedImage, Slot, State, Store, TrialTerms};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
     let root = &args.store.store;
@@ -120,7 +121,7 @@ pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
 }
 
 pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
-    let mut store = open(&args.store)?;
+    let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
     Ok(told(&store.boot(now())?, "nothing is on trial"))
 }
 
@@ -136,6 +137,8 @@ fn open(args: &StoreArgs) -> Result<Store, Failure> {
     Ok(Store::open(&args.store)?)
 }
 
+/// How long `boot` waits for another process to let go of the store: a try must be spent before anything runs.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How many restarts a trial gets unless told otherwise.
 const TRIES: u32 = 3;
 

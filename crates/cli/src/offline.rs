@@ -96,10 +96,7 @@ impl Out {
 impl Drop for Out {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = match self.building.is_dir() {
-                true => std::fs::remove_dir_all(&self.building),
-                false => std::fs::remove_file(&self.building),
-            };
+            let _ = siding_slot::discard(&self.building);
         }
     }
 }
