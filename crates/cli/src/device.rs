@@ -127,8 +127,14 @@ pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
 
 pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
     let freed = open(&args.store)?.vacuum(now())?;
-    let text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
-    let json = json!({ "freed_bytes": freed.bytes, "events": json_of(&freed.entries) });
+    let mut text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
+    for path in &freed.kept {
+        text += &format!(
+            "\n{} is a base that the record does not know; `siding init` takes it over",
+            path.display()
+        );
+    }
+    let json = json!({ "freed_bytes": freed.bytes, "events": json_of(&freed.entries), "kept": freed.kept });
     Ok(Reply::new(text, json))
 }
 

@@ -243,7 +243,7 @@ fn one_writes_at_a_time_and_anyone_may_look() {
     assert_eq!(view.state(), store.state());
     assert_eq!(told(&view), [What::Init]);
     drop(store);
-    Store::open(&yard.root()).unwrap();
+    open(&yard).unwrap();
 }
 
 #[test]
@@ -454,9 +454,14 @@ fn story(yard: &Yard, store: &mut Store) -> Result<()> {
     store.vacuum(NOW).map(drop)
 }
 
+/// Opens the store. A process that another test is just starting may hold a copy of its lock for a moment.
+fn open(yard: &Yard) -> Result<Store> {
+    Store::open_patiently(&yard.root(), Duration::from_secs(5))
+}
+
 /// What must be true of a store, whatever happened to it: it opens, what is active is whole, `current` names it.
 fn check_store(yard: &Yard, context: &str) {
-    let mut store = match Store::open(&yard.root()) {
+    let mut store = match open(yard) {
         // Nothing was promised before `create` returned.
         Err(Error::NoStore { .. }) => Store::create(&yard.root()).unwrap(),
         other => other.unwrap_or_else(|error| panic!("{context}: {error}")),
