@@ -6,6 +6,7 @@
 //! finds no room follows with the next change, or when the store is next opened. The first input or output error poisons the object: it no longer knows what the
 //! medium holds, and every later call says so until the store is opened anew.
 
+use self::open::Lock;
 use crate::builder::Builder;
 use crate::disk::{Disk, Real};
 use crate::layout::Layout;
@@ -18,7 +19,6 @@ use crate::step::{Effect, Event, Refusal, step};
 use crate::{Error, Result};
 use siding_image::{Component, Digest, Image, Version};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub struct Store {
     /// Components whose `current` a full disk has kept from following the record so far.
     behind: BTreeSet<Component>,
     poison: Option<String>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Deref for Store {

@@ -36,7 +36,7 @@ impl Store {
         Self::open_locked(disk, layout, lock)
     }
 
-    fn open_locked(disk: Arc<dyn Disk>, layout: Layout, lock: File) -> Result<Self> {
+    fn open_locked(disk: Arc<dyn Disk>, layout: Layout, lock: Lock) -> Result<Self> {
         let (record, newest) = Record::open(disk.as_ref(), &layout.record())?;
         let (state, entries) = decode(&layout, &newest)?;
         let (log, told) = Log::open(disk.as_ref(), &layout.log(), newest.sequence)?;
@@ -166,7 +166,19 @@ fn tighten(file: &File) -> io::Result<()> {
     }
 }
 
-fn lock(layout: &Layout) -> Result<File> {
+/// The store's lock, held until dropped.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Lets go at once. Closing alone would not: a process that this one is just starting holds a copy of the
+    /// descriptor until it runs its program.
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(layout: &Layout) -> Result<Lock> {
     let path = layout.lock();
     let mut options = OpenOptions::new();
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
@@ -174,7 +186,7 @@ fn lock(layout: &Layout) -> Result<File> {
     let file = options.open(&path).and_then(|file| tighten(&file).map(|()| file));
     let file = file.map_err(|e| Error::io("open the lock", &path, e))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { root: layout.root().to_owned() }),
         Err(error) => Err(Error::io("lock", &path, error.into())),
     }
