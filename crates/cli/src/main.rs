@@ -1,6 +1,6 @@
 //! The command `siding`: small signed patches, applied into an inactive slot, switched in one write.
 //!
-//! Every verb is a function from its arguments to a [`Reply`](output::Reply) or a [`Failure`](failure::Failure);
+//! Every verb is a function from its arguments to a [`Reply`] or a [`Failure`];
 //! only this file prints the one and exits with the code of the other. `args.rs` is the command line,
 //! `offline.rs` works on files, `device/` on a store, `make.rs` (cargo feature `make`) makes patches.
 
