@@ -10,7 +10,7 @@ type Wish = (Vec<u8>, u64, usize, usize, u8);
 
 fn any_wishes() -> impl Strategy<Value = Vec<Wish>> {
     let literals = prop_oneof![Just(vec![]), vec(any::<u8>(), 0..20)];
-    let from = prop_oneof![0u64..300, 0u64..300, Just(1 << 40), (LAST - 500)..(LAST - 100)];
+    let from = prop_oneof![0u64..300, 0u64..300, Just(1 << 40), (LAST - 1000)..(LAST - 600)];
     let wish = (literals, from, prop_oneof![Just(0usize), 1usize..90], 1usize..20, 0u8..3);
     vec(wish, 0..12)
 }
