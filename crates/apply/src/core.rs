@@ -13,10 +13,30 @@
 
 use crate::Error;
 use siding_image::Image;
+use siding_predict::Model;
 use siding_patch::{Step, Streams, Walker};
 
 /// The length of a tile in bytes: a whole number of digest blocks, and small enough for a core's L2 cache.
 pub const TILE: usize = 256 << 10;
+
+/// Where copies come from: the old image, as the model says it will look like once moved.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) image: &'a Image,
+    pub(crate) model: Option<Model>,
+}
+
+impl Source<'_> {
+    /// Fills `out` with what lies at `from` of the source and is copied to `to` of the target.
+    fn copy(&self, from: u64, to: u64, out: &mut [u8]) -> Result<(), Error> {
+        self.image.read_at(from, out)?;
+        if let Some(model) = &self.model {
+            // A region that is not in one file of the image is not predicted by anyone.
+            model.predict_copy(from, to, out, |region| self.image.slice(region.start, region.len).ok().flatten());
+        }
+        Ok(())
+    }
+}
 
 /// A stretch of the target that one thread makes: where it starts, how long it is, how to begin.
 #[derive(Clone, Debug)]
@@ -88,21 +108,21 @@ fn walk(walker: &mut Walker<'_>, mut room: usize) -> Result<(), &'static str> {
 
 impl Tile<'_> {
     /// Makes the tile's bytes in `out`, which is as long as the tile.
-    pub(crate) fn build(mut self, index: usize, source: &Image, out: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn build(mut self, index: usize, source: &Source<'_>, out: &mut [u8]) -> Result<(), Error> {
         let broken = |rule| Error::Instructions { chunk: index, rule };
-        let mut rest = out;
+        let (mut rest, mut at) = (out, self.start);
         while !rest.is_empty() {
             match self.walker.step(rest.len()).map_err(broken)? {
                 Some(Step::Literal(bytes)) => {
                     let (now, later) = std::mem::take(&mut rest).split_at_mut(bytes.len());
                     now.copy_from_slice(bytes);
-                    rest = later;
+                    (rest, at) = (later, at.saturating_add(bytes.len() as u64));
                 }
                 Some(Step::Copy { from, len }) => {
                     let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
-                    source.read_at(from, now)?;
+                    source.copy(from, at, now)?;
                     self.walker.adjust(now).map_err(broken)?;
-                    rest = later;
+                    (rest, at) = (later, at.saturating_add(len as u64));
                 }
                 None => return Err(broken("the instructions end early")),
             }

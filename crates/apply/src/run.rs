@@ -2,12 +2,13 @@
 
 use crate::Error;
 use crate::clock::{Clock, Stage};
-use crate::core::{Plan, Tile};
+use crate::core::{Plan, Source, Tile};
 use crate::output::{Output, Recent};
 use rayon::prelude::*;
 use siding_image::verity::{self, BLOCK};
 use siding_image::{Changes, Content, Digest, FileRef, Image, Kind, Sink};
-use siding_patch::{Checked, ChunkKind, History, Layout, Manifest, Stored};
+use siding_patch::{Checked, ChunkKind, History, Layout, Manifest, Stored, Stream};
+use siding_predict::Model;
 use std::io::Read;
 
 /// Learns how far the work is; for progress bars.
@@ -47,9 +48,11 @@ pub fn run<R: Read>(
     sink: &mut dyn Sink,
     progress: &mut dyn Progress,
 ) -> Result<Report, Error> {
+    let source_image = source;
+    let source = Source { image: source, model: None };
     let mut run = Run { patch, source, clock: Clock::default() };
     let (first, target) = run.target()?;
-    let layout = Layout::new(source, &target);
+    let layout = Layout::new(source_image, &target);
     let made = run.patch.manifest().fresh_len();
     if made != layout.len() {
         return Err(Error::WrongLength { expected: layout.len(), got: made });
@@ -60,7 +63,10 @@ pub fn run<R: Read>(
     output.skip_empty()?;
     let mut next = first;
     while let Some(chunk) = next {
-        run.chunk(&chunk, &mut output)?;
+        match chunk.chunk().kind {
+            ChunkKind::Model => run.model(&chunk)?,
+            _ => run.chunk(&chunk, &mut output)?,
+        }
         next = run.next_chunk()?;
     }
     let written = output.written;
@@ -93,7 +99,7 @@ fn check_borders(manifest: &Manifest, layout: &Layout) -> Result<(), Error> {
 
 struct Run<'a, R> {
     patch: Checked<R>,
-    source: &'a Image,
+    source: Source<'a>,
     clock: Clock,
 }
 
@@ -106,7 +112,7 @@ impl<R: Read> Run<'_, R> {
     /// What the target is, and the first delta chunk. For a tree that is in the chunks of changes.
     fn target(&mut self) -> Result<(Option<Stored>, Content), Error> {
         let Manifest { source, target, .. } = self.patch.manifest().clone();
-        let (expected, got) = (source.identity, self.source.identity());
+        let (expected, got) = (source.identity, self.source.image.identity());
         if expected != got {
             return Err(Error::WrongSource { expected, got });
         }
@@ -120,7 +126,7 @@ impl<R: Read> Run<'_, R> {
             changes.append(chunk.decode_changes()?);
             next = self.next_chunk()?;
         }
-        let old = self.source.tree().ok_or(Error::WrongSource { expected, got })?;
+        let old = self.source.image.tree().ok_or(Error::WrongSource { expected, got })?;
         let tree = old.with(&changes).map_err(siding_patch::Error::Tree)?;
         let content = Content::Tree(tree);
         let made = content.identity();
@@ -131,8 +137,20 @@ impl<R: Read> Run<'_, R> {
         Ok((next, content))
     }
 
+    /// What moved. It comes before the first delta.
+    fn model(&mut self, stored: &Stored) -> Result<(), Error> {
+        let chunk = stored.index();
+        let no_history = |_: &History| Err(Error::Instructions { chunk, rule: "a model refers to a history" });
+        let streams = self.clock.time(Stage::Decode, || stored.decode(no_history))?;
+        let [regions, addresses, shifts] =
+            [Stream::Regions, Stream::StepAddresses, Stream::StepShifts].map(|stream| streams.get(stream));
+        let model = Model::decode(regions, addresses, shifts);
+        self.source.model = Some(model.map_err(|rule| Error::Instructions { chunk, rule })?);
+        Ok(())
+    }
+
     fn chunk(&mut self, stored: &Stored, output: &mut Output<'_>) -> Result<(), Error> {
-        let source = self.source;
+        let source = self.source.image;
         let history = |history: &History| output.history(stored.index(), source, history);
         let streams = self.clock.time(Stage::Decode, || stored.decode(history))?;
         let (index, start, len) = (stored.index(), output.written, stored.chunk().target);
@@ -143,7 +161,7 @@ impl<R: Read> Run<'_, R> {
             if batch.is_empty() {
                 return Ok(());
             }
-            let leaves = self.clock.time(Stage::Build, || build(index, &batch, self.source, &mut bytes))?;
+            let leaves = self.clock.time(Stage::Build, || build(index, &batch, &self.source, &mut bytes))?;
             self.clock.time(Stage::Write, || output.write(&batch, &bytes, &leaves))?;
         }
     }
@@ -153,7 +171,7 @@ impl<R: Read> Run<'_, R> {
 fn build(
     index: usize,
     batch: &[Tile<'_>],
-    source: &Image,
+    source: &Source<'_>,
     bytes: &mut Vec<u8>,
 ) -> Result<Vec<Vec<Digest>>, Error> {
     bytes.resize(batch.iter().map(|tile| tile.len).sum(), 0);

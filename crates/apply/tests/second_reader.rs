@@ -45,7 +45,7 @@ fn chunk(
     let made: Vec<u8> =
         parts.iter().flat_map(|(literals, _, _, new)| [literals.as_slice(), new].concat()).collect();
     let history = (history.0, history.1.as_slice());
-    let encode = || encode_delta(&list, before.len() as u64, 3, Some(history)).unwrap();
+    let encode = || encode_delta(&list, before.len() as u64, siding_patch::Packing::zstd(3), Some(history)).unwrap();
     (!made.is_empty()).then(|| (encode(), made))
 }
 
@@ -60,7 +60,7 @@ fn history(source: &[u8], target: &[u8], numbers: (u64, usize, usize)) -> (Histo
 /// One chunk of literals.
 fn literals(start: usize, bytes: &[u8]) -> Encoded {
     let all = Instruction { literals: bytes, from: 0, source: &[], target: &[] };
-    encode_delta(&[all], start as u64, 1, None).unwrap()
+    encode_delta(&[all], start as u64, siding_patch::Packing::zstd(1), None).unwrap()
 }
 
 /// The target as chunks of literals that end at `cuts` and at its end.
@@ -165,7 +165,7 @@ fn a_history_of_source_and_target_is_used() {
     let second = [&source[5000..6000], &first[96..], &source[6000..6500]].concat();
     let (history, bytes) = history(&source, &first, (4900, 1700, 4000));
     let all = Instruction { literals: &second, from: 0, source: &[], target: &[] };
-    let chunk = encode_delta(&[all], 4096, 3, Some((history, &bytes))).unwrap();
+    let chunk = encode_delta(&[all], 4096, siding_patch::Packing::zstd(3), Some((history, &bytes))).unwrap();
     assert!(chunk.bytes.len() < 100, "{}", chunk.bytes.len());
     let chunks = [literals(0, &first), chunk];
     let target = [first, second].concat();
@@ -183,7 +183,7 @@ fn checking_keeps_as_much_as_a_chunk_may_refer_to() {
     let second = first[first.len() - (64 << 10)..].to_vec();
     let history = History { source_offset: 0, source_len: 0, target_len: first.len() as u64 };
     let all = Instruction { literals: &second, from: 0, source: &[], target: &[] };
-    let last = encode_delta(&[all], first.len() as u64, 1, Some((history, &first))).unwrap();
+    let last = encode_delta(&[all], first.len() as u64, siding_patch::Packing::zstd(1), Some((history, &first))).unwrap();
     assert!(last.bytes.len() < 100, "{}", last.bytes.len());
     let chunks: Vec<Encoded> =
         first.chunks(4 << 20).zip(0..).map(|(part, n)| literals(n * (4 << 20), part)).chain([last]).collect();
@@ -202,7 +202,7 @@ fn a_changed_patch_makes_what_it_says_or_nothing() {
     let list =
         [Instruction { literals: b"the new", from: 7, source: b" bytes of it", target: b" bytes of it" }];
     let rest = Instruction { literals: b", and more of them", from: 0, source: &[], target: &[] };
-    let chunk = encode_delta(&[list[0], rest], 0, 3, None).unwrap();
+    let chunk = encode_delta(&[list[0], rest], 0, siding_patch::Packing::zstd(3), None).unwrap();
     let good = patch(&old, target, &[chunk]);
     assert_eq!(apply(&good, &old).unwrap(), target);
     for at in 0..good.len() {

@@ -68,6 +68,7 @@ impl Found {
                 self.changes.append(chunk.decode_changes()?);
                 Ok(())
             }
+            ChunkKind::Model => Ok(()),
             ChunkKind::Delta => self.walk(chunk),
         }
     }

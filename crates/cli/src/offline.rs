@@ -164,6 +164,7 @@ fn read_through<R: Read>(mut patch: Checked<R>) -> Result<(), Failure> {
     while let Some(stored) = patch.next_chunk()? {
         match stored.chunk().kind {
             ChunkKind::Changes => drop(stored.decode_changes()?),
+            ChunkKind::Model => drop(stored.decode_shape()?),
             ChunkKind::Delta => walk(&stored, at)?,
         }
         at += stored.chunk().target;

@@ -425,7 +425,7 @@ fn a_patch_that_does_not_make_what_it_promises() {
     manifest.target.version = "1.0 (x)".parse().unwrap();
     manifest.target.identity.digest = siding_image::verity::digest(&device.lab.read("new-b"));
     let made = siding_patch::Instruction { literals: &new, from: 0, source: &[], target: &[] };
-    let chunk = siding_patch::encode_delta(&[made], 0, 3, None).unwrap();
+    let chunk = siding_patch::encode_delta(&[made], 0, siding_patch::Packing::zstd(3), None).unwrap();
     let mut bytes = Vec::new();
     siding_patch::write(&manifest, &[chunk], &[key], &mut bytes).unwrap();
     let done = device.lab.piped("install - --trust maker.pub --switch", &bytes);

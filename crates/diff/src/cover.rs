@@ -1,22 +1,22 @@
-//! Where new bytes come from: anchors, stretched into covers.
+//! Where new bytes come from.
 //!
 //! ```text
-//! in each piece, from front to back, with the alignment found last (old offset − new offset):
+//! anchors, in each piece of new, from front to back, with the alignment found last (old offset − new offset):
 //!   skip what agrees under it
 //!   where it disagrees, ask for the longest match anywhere in old
 //!   if that beats the alignment's own agreement clearly, note an anchor and align to it
-//! then, between each two anchors:
-//!   stretch the first forwards and the second backwards as long as more bytes agree than not
-//!   where they overlap, part them where most bytes agree
+//! candidates: each anchor, stretched both ways as long as enough bytes agree
+//! covers: the cheapest way through the candidates (parse.rs)
 //! ```
 
+use crate::parse::{Candidate, Copy, Prices, parse};
+use crate::skim::{self, Rest, Windows};
 use crate::suffix::common_prefix;
-use crate::text::{Fresh, Text};
-use crate::{Error, Index, Level, Progress, Step};
+use crate::text::Text;
+use crate::{Error, Index, Level};
 use rayon::prelude::*;
 use std::iter::once;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A stretch of the target that is a copy of source bytes, give or take some differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,58 +33,19 @@ pub struct Cover {
 
 /// A place where new agrees exactly with the text.
 #[derive(Clone, Copy, Debug)]
-struct Anchor {
-    new: usize,
-    text: usize,
-    len: usize,
+pub(crate) struct Anchor {
+    pub(crate) new: usize,
+    pub(crate) text: usize,
+    pub(crate) len: usize,
 }
 
 /// How much one task matches. Cut by position alone, so that the result does not depend on the threads.
 const PIECE: usize = 1 << 20;
 /// A match must have so many bytes more than agree anyway under the alignment at hand.
-const CLEARLY: usize = 12;
-
-/// Finds covers of `new`, in order and apart.
-pub(crate) fn find(
-    text: &Text<'_>,
-    new: &Fresh<'_>,
-    level: Level,
-    progress: Progress<'_>,
-) -> Result<Vec<Cover>, Error> {
-    let (new, zeros) = (new.bytes.as_ref(), &new.zeros);
-    let old_len = text.bytes().len() as u64;
-    let index = Index::new(text.bytes())?;
-    progress(Step::Index, old_len, old_len);
-    let pieces = pieces(new.len(), zeros);
-    let done = AtomicU64::new(0);
-    let anchors: Vec<Vec<Anchor>> = pieces
-        .par_iter()
-        .map(|piece| {
-            let anchors = scan(&index, text.bytes(), new, piece.clone(), level);
-            let before = done.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            progress(Step::Match, before + piece.len() as u64, new.len() as u64);
-            anchors
-        })
-        .collect();
-    // The index is by far the largest thing in memory; what follows does not need it.
-    drop(index);
-    let mut covers = Vec::new();
-    let mut start = 0;
-    for zeros in zeros.iter().cloned().chain(once(new.len()..new.len())) {
-        let here =
-            pieces.iter().zip(&anchors).filter(|(piece, _)| piece.start >= start && piece.end <= zeros.start);
-        let here: Vec<Anchor> = here.flat_map(|(_, anchors)| anchors).copied().collect();
-        stretch(text, new, start..zeros.start, &here, &mut covers);
-        if !zeros.is_empty() {
-            covers.push(Cover { new: zeros.start, len: zeros.len(), from: text.zeros_at(), text: None });
-        }
-        start = zeros.end;
-    }
-    Ok(covers)
-}
+const CLEARLY: usize = 8;
 
 /// What lies between the zeros, in pieces.
-fn pieces(len: usize, zeros: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(crate) fn pieces(len: usize, zeros: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut start = 0;
     for zeros in zeros.iter().cloned().chain(once(len..len)) {
@@ -92,6 +53,43 @@ fn pieces(len: usize, zeros: &[Range<usize>]) -> Vec<Range<usize>> {
         start = zeros.end;
     }
     pieces
+}
+
+/// Finds anchors in every piece; `done` is told each piece's length.
+///
+/// Long agreements are skimmed first; only what is left goes to the suffix array, and it holds only what is left
+/// of old, unless the level is [`Level::Best`].
+pub(crate) fn anchors(
+    old: &[u8],
+    new: &[u8],
+    pieces: &[Range<usize>],
+    level: Level,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Vec<Anchor>>, Error> {
+    let skimmed: Vec<Vec<Anchor>> = match level {
+        Level::Best => vec![Vec::new(); pieces.len()],
+        _ => {
+            let windows = Windows::new(old);
+            pieces.par_iter().map(|piece| windows.scan(new, piece.clone())).collect()
+        }
+    };
+    let kept = choose(old, new, pieces, &skimmed, Prices::SEARCH);
+    let rest = Rest::of(old, &kept);
+    let index = Index::new(&rest.bytes)?;
+    Ok(pieces
+        .par_iter()
+        .zip(skimmed)
+        .map(|(piece, mut anchors)| {
+            for gap in skim::gaps(old, new, piece, &kept) {
+                for Anchor { new, text, len } in scan(&index, &rest.bytes, new, gap, level) {
+                    let (text, room) = rest.in_old(text);
+                    anchors.push(Anchor { new, text, len: len.min(room) });
+                }
+            }
+            done(piece.len());
+            anchors
+        })
+        .collect())
 }
 
 fn scan(index: &Index<'_>, text: &[u8], new: &[u8], piece: Range<usize>, level: Level) -> Vec<Anchor> {
@@ -139,45 +137,54 @@ impl Level {
     }
 }
 
-/// Stretches the anchors of one range, which has no long zeros in it, and appends the covers.
-fn stretch(text: &Text<'_>, new: &[u8], range: Range<usize>, anchors: &[Anchor], covers: &mut Vec<Cover>) {
-    let old = text.bytes();
-    let mut grown = anchors.to_vec();
-    let Some(first) = grown.first_mut() else { return };
-    first.grow_back(backwards(&old[..first.text], &new[range.start..first.new]));
-    for i in 0..grown.len() {
-        let (here, next) = grown.split_at_mut(i + 1);
-        let here = &mut here[i];
-        let end = here.new + here.len;
-        let limit = next.first().map_or(range.end, |next| next.new);
-        let mut forth = forwards(&old[here.text + here.len..], &new[end..limit]);
-        if let Some(next) = next.first_mut() {
-            let mut back = backwards(&old[..next.text], &new[end..limit]);
-            let overlap = (forth + back).saturating_sub(limit - end);
-            let keep = part(old, new, limit - back..limit - back + overlap, here, next);
-            forth -= overlap - keep;
-            back -= keep;
-            next.grow_back(back);
+/// The cheapest copies for every piece, given its anchors.
+pub(crate) fn choose(
+    old: &[u8],
+    new: &[u8],
+    pieces: &[Range<usize>],
+    anchors: &[Vec<Anchor>],
+    prices: Prices,
+) -> Vec<Copy> {
+    let chosen: Vec<Vec<Copy>> = pieces
+        .par_iter()
+        .zip(anchors)
+        .map(|(piece, anchors)| parse(old, new, piece.clone(), &candidates(old, new, piece, anchors), prices))
+        .collect();
+    let mut copies: Vec<Copy> = Vec::with_capacity(chosen.iter().map(Vec::len).sum());
+    for copy in chosen.into_iter().flatten() {
+        match copies.last_mut() {
+            Some(last) if last.new + last.len == copy.new && last.old + last.len == copy.old => {
+                last.len += copy.len;
+            }
+            _ => copies.push(copy),
         }
-        here.len += forth;
     }
-    for cover in grown {
-        push_flat(text, cover, covers);
-    }
+    copies
 }
 
-impl Anchor {
-    fn grow_back(&mut self, by: usize) {
-        self.new -= by;
-        self.text -= by;
-        self.len += by;
+fn candidates(old: &[u8], new: &[u8], piece: &Range<usize>, anchors: &[Anchor]) -> Vec<Candidate> {
+    let diagonal = |anchor: &Anchor| anchor.text.wrapping_sub(anchor.new).cast_signed();
+    let mut anchors = anchors.to_vec();
+    anchors.sort_unstable_by_key(|anchor| (diagonal(anchor), anchor.new, anchor.len));
+    let mut all: Vec<Candidate> = Vec::new();
+    for anchor in &anchors {
+        let Anchor { new: at, text, len } = *anchor;
+        let last = all.last_mut().filter(|last| last.diagonal == diagonal(anchor) && at <= last.end);
+        if last.as_ref().is_some_and(|last| at + len <= last.end) {
+            continue;
+        }
+        let forth = forwards(&old[text + len..], &new[at + len..piece.end]);
+        if let Some(last) = last {
+            last.end = at + len + forth;
+            continue;
+        }
+        // What lies behind an earlier candidate of this diagonal was looked at from there.
+        let floor = all.last().filter(|last| last.diagonal == diagonal(anchor)).map_or(piece.start, |last| last.end);
+        let back = backwards(&old[..text], &new[floor..at]);
+        all.push(Candidate { start: at - back, end: at + len + forth, diagonal: diagonal(anchor) });
     }
-
-    /// The text's byte for offset `at` of the new bytes under this anchor's alignment.
-    fn aligned(&self, at: usize) -> usize {
-        // Callers ask only for what both extensions reached, so neither step can leave the text.
-        (self.text + at) - self.new
-    }
+    all.sort_unstable();
+    all
 }
 
 /// How far the cover that ends where `old` and `new` begin may go on: while more bytes agree than not.
@@ -190,13 +197,14 @@ fn backwards(old: &[u8], new: &[u8]) -> usize {
     best_length(old.iter().rev().zip(new.iter().rev()).map(|(old, new)| old == new))
 }
 
-/// The length at which agreements most outnumber disagreements.
+/// The length at which agreements most outweigh disagreements, which count twice: in tables of addresses more than
+/// half of all bytes agree under any alignment by whole entries.
 fn best_length(agreements: impl Iterator<Item = bool>) -> usize {
     /// A hole this deep is not worth looking beyond: what comes after has an anchor of its own.
-    const DEEP: isize = 4096;
+    const DEEP: isize = 128;
     let (mut score, mut best, mut best_len) = (0isize, 0isize, 0);
     for (i, agrees) in agreements.enumerate() {
-        score += if agrees { 1 } else { -1 };
+        score += if agrees { 1 } else { -2 };
         if score > best {
             (best, best_len) = (score, i + 1);
         } else if score < best - DEEP {
@@ -206,22 +214,24 @@ fn best_length(agreements: impl Iterator<Item = bool>) -> usize {
     best_len
 }
 
-/// Parts `overlap` (of new) between two covers that both reach over it; returns how much the first one keeps.
-fn part(old: &[u8], new: &[u8], overlap: Range<usize>, first: &Anchor, second: &Anchor) -> usize {
-    let (mut score, mut best, mut keep) = (0isize, 0isize, 0);
-    for (i, at) in overlap.enumerate() {
-        let byte = new[at];
-        score += isize::from(old[first.aligned(at)] == byte) - isize::from(old[second.aligned(at)] == byte);
-        if score > best {
-            (best, keep) = (score, i + 1);
+/// Copies as covers, with the long zeros between them.
+pub(crate) fn covers(text: &Text<'_>, copies: &[Copy], zeros: &[Range<usize>]) -> Vec<Cover> {
+    let mut covers = Vec::with_capacity(copies.len() + zeros.len());
+    let mut copies = copies.iter().copied().peekable();
+    for zeros in zeros.iter().cloned().chain(once(usize::MAX..usize::MAX)) {
+        while let Some(copy) = copies.next_if(|copy| copy.new < zeros.start) {
+            push_flat(text, copy, &mut covers);
+        }
+        if !zeros.is_empty() {
+            covers.push(Cover { new: zeros.start, len: zeros.len(), from: text.zeros_at(), text: None });
         }
     }
-    keep
+    covers
 }
 
 /// Appends a cover, split where the text's stretches do not lie side by side in the flat space.
-fn push_flat(text: &Text<'_>, cover: Anchor, covers: &mut Vec<Cover>) {
-    let Anchor { mut new, text: mut at, mut len } = cover;
+fn push_flat(text: &Text<'_>, copy: Copy, covers: &mut Vec<Cover>) {
+    let Copy { mut new, old: mut at, mut len } = copy;
     while len > 0 {
         let (from, room) = text.flat(at);
         let now = len.min(room);

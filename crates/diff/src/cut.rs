@@ -1,6 +1,5 @@
 //! Cuts covers and what lies between them into chunks, and encodes each.
 
-use crate::text::Text;
 use crate::{Cover, Error, Level};
 use siding_image::Image;
 use siding_patch::{Encoded, History, Instruction, Layout, encode_delta};
@@ -32,7 +31,7 @@ pub(crate) struct Stretch {
 ///
 /// A stretch ends at a multiple of [`STEP`] in its file, or at the file's end: chunks may not end inside a
 /// digest block (`docs/format.md` section 5).
-pub(crate) fn cut(covers: &[Cover], text: &Text<'_>, fresh: &[u8], layout: &Layout) -> Vec<Stretch> {
+pub(crate) fn cut(covers: &[Cover], aligned: &[u8], fresh: &[u8], layout: &Layout) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     let (mut start, mut first, mut weight) = (0, 0, 0);
     let mut at = 0;
@@ -45,7 +44,7 @@ pub(crate) fn cut(covers: &[Cover], text: &Text<'_>, fresh: &[u8], layout: &Layo
         let end = limit.min(step);
         weight += match in_cover {
             None => end - at,
-            Some(cover) => INSTRUCTION + weigh(source(cover, text, fresh, at, end), &fresh[at..end]),
+            Some(cover) => INSTRUCTION + weigh(source(cover, aligned, fresh, at, end), &fresh[at..end]),
         };
         at = end;
         if in_cover.is_some() && end == limit {
@@ -80,9 +79,9 @@ fn weigh(source: &[u8], target: &[u8]) -> usize {
 }
 
 /// What the source has for the target's bytes `start..end`, which lie in `cover`.
-fn source<'a>(cover: &Cover, text: &'a Text<'_>, fresh: &'a [u8], start: usize, end: usize) -> &'a [u8] {
+fn source<'a>(cover: &Cover, aligned: &'a [u8], fresh: &'a [u8], start: usize, end: usize) -> &'a [u8] {
     match cover.text {
-        Some(at) => &text.bytes()[at + (start - cover.new)..at + (end - cover.new)],
+        Some(_) => &aligned[start..end],
         // Zeros out of nowhere are the zeros that are there.
         None => &fresh[start..end],
     }
@@ -92,14 +91,14 @@ fn source<'a>(cover: &Cover, text: &'a Text<'_>, fresh: &'a [u8], start: usize, 
 pub(crate) fn encode(
     stretch: &Stretch,
     covers: &[Cover],
-    text: &Text<'_>,
+    aligned: &[u8],
     old: &Image,
     fresh: &[u8],
     level: Level,
 ) -> Result<Encoded, Error> {
     let start = stretch.start as u64;
-    let with_covers = instructions(stretch, covers, text, fresh);
-    let mut best = encode_delta(&with_covers, start, level.zstd(), None)?;
+    let with_covers = instructions(stretch, covers, aligned, fresh);
+    let mut best = encode_delta(&with_covers, start, level.packing(), None)?;
     let len = stretch.end - stretch.start;
     let literals: usize = with_covers.iter().map(|instruction| instruction.literals.len()).sum();
     let found_much = best.bytes.len() < len / 4 && literals < len / 4;
@@ -117,7 +116,7 @@ pub(crate) fn encode(
     for history in histories(stretch, covers, old) {
         let bytes = history_bytes(&history, old, &fresh[..stretch.start])?;
         for instructions in &candidates {
-            let candidate = encode_delta(instructions, start, level.zstd(), Some((history, &bytes)))?;
+            let candidate = encode_delta(instructions, start, level.packing(), Some((history, &bytes)))?;
             if candidate.bytes.len() < best.bytes.len() {
                 best = candidate;
             }
@@ -153,7 +152,7 @@ fn history_bytes(history: &History, old: &Image, made: &[u8]) -> Result<Vec<u8>,
 fn instructions<'a>(
     stretch: &Stretch,
     covers: &[Cover],
-    text: &'a Text<'_>,
+    aligned: &'a [u8],
     fresh: &'a [u8],
 ) -> Vec<Instruction<'a>> {
     let mut list = Vec::new();
@@ -164,7 +163,7 @@ fn instructions<'a>(
         list.push(Instruction {
             literals: &fresh[at..start],
             from: cover.from + (start - cover.new) as u64,
-            source: source(cover, text, fresh, start, end),
+            source: source(cover, aligned, fresh, start, end),
             target: &fresh[start..end],
         });
         at = end;

@@ -69,6 +69,11 @@ impl<'a> Text<'a> {
         &self.bytes
     }
 
+    /// Its stretches: offset in the text, offset in the flat space, length.
+    pub(crate) fn stretches(&self) -> impl Iterator<Item = (usize, u64, usize)> + '_ {
+        self.stretches.iter().map(|stretch| (stretch.text, stretch.flat, stretch.len))
+    }
+
     /// Where the source's endless zeros begin.
     pub(crate) fn zeros_at(&self) -> u64 {
         self.flat_len

@@ -149,6 +149,15 @@ impl Image {
         self.len() == 0
     }
 
+    /// The bytes `offset..offset + len` of the flat space, if they lie in one file.
+    pub fn slice(&self, offset: u64, len: u64) -> Result<Option<&[u8]>, Error> {
+        let index = self.blobs.partition_point(|blob| blob.start + blob.content.size <= offset);
+        let Some(blob) = self.blobs.get(index).filter(|blob| blob.start <= offset) else { return Ok(None) };
+        let at = usize::try_from(offset - blob.start).unwrap_or(usize::MAX);
+        let end = usize::try_from(len).ok().and_then(|len| at.checked_add(len));
+        Ok(end.and_then(|end| blob.bytes().map(|bytes| bytes.get(at..end)).transpose()).transpose()?)
+    }
+
     /// Fills `out` from the flat space at `offset`; past the end come zeros.
     pub fn read_at(&self, mut offset: u64, mut out: &mut [u8]) -> Result<(), Error> {
         let mut index = self.blobs.partition_point(|blob| blob.start + blob.content.size <= offset);

@@ -1,7 +1,7 @@
 //! A chunk's inside: frames, each one coder's output, that hold the named streams. `docs/format.md` section 4.
 
 use crate::cursor::{Bad, Cursor};
-use crate::{ChunkRef, Error, Limits};
+use crate::{ChunkKind, ChunkRef, Error, Limits, adaptive, lzma};
 use siding_image::Changes;
 use zstd::zstd_safe::{DCtx, find_frame_compressed_size};
 
@@ -25,11 +25,17 @@ pub enum Stream {
     Literals = 6,
     /// The canonical encoding of a tree's changes; alone in its chunk.
     Changes = 7,
+    /// Numbers: a model's regions, spans and segments.
+    Regions = 8,
+    /// Numbers: the addresses of the steps of a model's map.
+    StepAddresses = 9,
+    /// Numbers: their shifts.
+    StepShifts = 10,
 }
 
 impl Stream {
     /// All streams, in order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::LiteralLengths,
         Self::CopyLengths,
         Self::CopyOffsets,
@@ -38,6 +44,9 @@ impl Stream {
         Self::Values,
         Self::Literals,
         Self::Changes,
+        Self::Regions,
+        Self::StepAddresses,
+        Self::StepShifts,
     ];
 
     /// The name used in `docs/format.md` and by `siding inspect`.
@@ -51,6 +60,18 @@ impl Stream {
             Self::Values => "values",
             Self::Literals => "literals",
             Self::Changes => "changes",
+            Self::Regions => "regions",
+            Self::StepAddresses => "step-addresses",
+            Self::StepShifts => "step-shifts",
+        }
+    }
+
+    /// The kind of chunk it belongs in.
+    fn kind(self) -> ChunkKind {
+        match self {
+            Self::Changes => ChunkKind::Changes,
+            Self::Regions | Self::StepAddresses | Self::StepShifts => ChunkKind::Model,
+            _ => ChunkKind::Delta,
         }
     }
 
@@ -68,6 +89,10 @@ pub enum Coder {
     Zstd,
     /// One Zstandard frame that may refer to bytes the reader has already.
     ZstdAfter(History),
+    /// LZMA, as long as its streams.
+    Lzma,
+    /// The adaptive coder made for a delta's streams.
+    Adaptive,
 }
 
 /// Bytes a coder may refer to as if they came just before its own: a range of the source's flat space, then
@@ -101,6 +126,8 @@ impl Coder {
             Self::Raw => "raw",
             Self::Zstd => "zstd",
             Self::ZstdAfter(_) => "zstd-after",
+            Self::Lzma => "lzma",
+            Self::Adaptive => "adaptive",
         }
     }
 }
@@ -183,7 +210,7 @@ impl Stored {
         self.decode_with(|frame, bytes| {
             let history = match &frame.coder {
                 Coder::ZstdAfter(wanted) => history(wanted)?,
-                Coder::Raw | Coder::Zstd => Vec::new(),
+                _ => Vec::new(),
             };
             Ok(self.decode_frame(frame, bytes, &history)?)
         })
@@ -195,7 +222,7 @@ impl Stored {
     pub fn decode_shape(&self) -> Result<Streams, Error> {
         self.decode_with(|frame, bytes| match frame.coder {
             Coder::ZstdAfter(_) => Ok(vec![0; usize::try_from(frame.decoded()).unwrap_or(0)]),
-            Coder::Raw | Coder::Zstd => self.decode_frame(frame, bytes, &[]),
+            _ => self.decode_frame(frame, bytes, &[]),
         })
     }
 
@@ -229,11 +256,23 @@ impl Stored {
     fn decode_frame(&self, frame: &Frame, bytes: &[u8], history: &[u8]) -> Result<Vec<u8>, Error> {
         let len = usize::try_from(frame.decoded())
             .map_err(|_| self.malformed("a length does not fit this machine"))?;
-        if frame.coder == Coder::Raw {
-            let right = bytes.len() == len;
-            let wrong = || self.malformed("a raw frame's length is not that of its streams");
-            return right.then(|| bytes.to_vec()).ok_or_else(wrong);
+        match frame.coder {
+            Coder::Zstd | Coder::ZstdAfter(_) => self.decode_zstd(bytes, len, history),
+            Coder::Raw if bytes.len() == len => Ok(bytes.to_vec()),
+            Coder::Raw => Err(self.malformed("a raw frame's length is not that of its streams")),
+            Coder::Lzma => lzma::decode(bytes, len)
+                .map_err(|lzma::Bad| self.malformed("an lzma frame does not decode to the length of its streams")),
+            Coder::Adaptive => {
+                let streams = frame.streams.iter().map(|(stream, len)| Some((*stream, usize::try_from(*len).ok()?)));
+                let long = || self.malformed("a length does not fit this machine");
+                let streams = streams.collect::<Option<Vec<_>>>().ok_or_else(long)?;
+                let parts = adaptive::decode(bytes, &streams, &[]).map_err(|rule| self.malformed(rule))?;
+                Ok(parts.concat())
+            }
         }
+    }
+
+    fn decode_zstd(&self, bytes: &[u8], len: usize, history: &[u8]) -> Result<Vec<u8>, Error> {
         if !is_one_zstd_frame(bytes) {
             return Err(self.malformed("its zstd data is not exactly one frame"));
         }
@@ -262,8 +301,8 @@ impl Stored {
                 if seen.is_none_or(|seen| std::mem::replace(seen, true)) {
                     return Err(self.malformed("a stream occurs twice"));
                 }
-                if (*stream == Stream::Changes) != (self.chunk.target == 0) {
-                    return Err(self.malformed("changes and delta streams are mixed"));
+                if stream.kind() != self.chunk.kind {
+                    return Err(self.malformed("a stream is in a chunk of another kind"));
                 }
                 total = total.saturating_add(*len);
             }
@@ -296,6 +335,8 @@ impl Stored {
             0 => Coder::Raw,
             1 => Coder::Zstd,
             2 => Coder::ZstdAfter(self.split_history(cursor)?),
+            3 => Coder::Lzma,
+            4 => Coder::Adaptive,
             coder => return Err(self.unknown("coder", coder)),
         };
         let stored = cursor.number().map_err(short)?;

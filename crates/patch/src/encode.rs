@@ -1,7 +1,7 @@
 //! Writes chunks: instructions into streams, streams into frames. `docs/format.md` sections 4 and 5.
 
 use crate::cursor::{put_number, put_signed};
-use crate::{ChunkKind, ChunkRef, Error, History, Stream};
+use crate::{ChunkKind, ChunkRef, Error, History, Stream, adaptive, lzma};
 use siding_image::{Changes, Digest};
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
@@ -37,12 +37,12 @@ struct Builder {
 
 /// Encodes a stretch of the target that starts at `start` of its flat space.
 ///
-/// `level` is Zstandard's. `history` is what the literals' coder may refer to, with its bytes: that pays for
+/// `history` is what the literals' coder may refer to, with its bytes: that pays for
 /// long literals and costs the device a look back.
 pub fn encode_delta(
     instructions: &[Instruction<'_>],
     start: u64,
-    level: i32,
+    packing: Packing,
     history: Option<(History, &[u8])>,
 ) -> Result<Encoded, Error> {
     let mut builder = Builder::default();
@@ -52,14 +52,23 @@ pub fn encode_delta(
         builder.push(instruction, &mut straight_on);
         target = target.saturating_add(instruction.len());
     }
-    builder.finish(ChunkKind::Delta, target, level, history)
+    builder.finish(ChunkKind::Delta, target, packing, history)
 }
 
 /// Encodes changes of a tree.
-pub fn encode_changes(changes: &Changes, level: i32) -> Result<Encoded, Error> {
+pub fn encode_changes(changes: &Changes, packing: Packing) -> Result<Encoded, Error> {
     let mut builder = Builder::default();
     *builder.stream(Stream::Changes) = changes.encode();
-    builder.finish(ChunkKind::Changes, 0, level, None)
+    builder.finish(ChunkKind::Changes, 0, packing, None)
+}
+
+/// Encodes a model of what moved from its three streams: regions, addresses and shifts of the map's steps.
+pub fn encode_model(regions: Vec<u8>, addresses: Vec<u8>, shifts: Vec<u8>, packing: Packing) -> Result<Encoded, Error> {
+    let mut builder = Builder::default();
+    *builder.stream(Stream::Regions) = regions;
+    *builder.stream(Stream::StepAddresses) = addresses;
+    *builder.stream(Stream::StepShifts) = shifts;
+    builder.finish(ChunkKind::Model, 0, packing, None)
 }
 
 impl Instruction<'_> {
@@ -124,7 +133,7 @@ impl Builder {
         self,
         kind: ChunkKind,
         target: u64,
-        level: i32,
+        packing: Packing,
         history: Option<(History, &[u8])>,
     ) -> Result<Encoded, Error> {
         let used = Stream::ALL.into_iter().zip(&self.streams).filter(|(_, bytes)| !bytes.is_empty());
@@ -133,13 +142,13 @@ impl Builder {
         let mut bytes = Vec::new();
         for stream in &streams {
             let history = history.filter(|_| stream.0 == Stream::Literals);
-            bytes.extend(frame(std::slice::from_ref(stream), level, history)?);
+            bytes.extend(frame(*stream, packing, history)?);
         }
-        // Small streams share statistics and one head; large ones do better each on its own.
-        if decoded <= TOGETHER && streams.len() > 1 {
-            let together = frame(&streams, level, None)?;
-            if together.len() < bytes.len() {
-                bytes = together;
+        if packing.dense && decoded <= ADAPTIVE {
+            let all = Best { coder: 4, history: None, bytes: adaptive::encode(&streams, &[]) };
+            let all = all.frame(&streams);
+            if all.len() < bytes.len() {
+                bytes = all;
             }
         }
         let (stored, decoded, digest) = (bytes.len() as u64, decoded as u64, Digest::of(&bytes));
@@ -147,40 +156,88 @@ impl Builder {
     }
 }
 
-/// Up to this many decoded bytes, one frame for all streams is tried too.
-const TOGETHER: usize = 128 << 10;
+/// Up to this many decoded bytes the adaptive coder is tried: it makes a few MB a second, so a chunk of them
+/// takes a device some 30 ms.
+const ADAPTIVE: usize = 128 << 10;
 
-/// A frame in whichever coding is smallest.
-fn frame(
-    streams: &[(Stream, &[u8])],
-    level: i32,
-    history: Option<(History, &[u8])>,
-) -> Result<Vec<u8>, Error> {
-    let plain = streams.iter().flat_map(|(_, bytes)| *bytes).copied().collect::<Vec<u8>>();
-    let mut best = (0, None, plain.clone());
-    let packed = compress(&plain, level, &[])?;
-    if packed.len() < best.2.len() {
-        best = (1, None, packed);
+/// How hard to pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// Zstandard's level, for what it is best for.
+    pub zstd: i32,
+    /// Whether to try the slower coders.
+    pub dense: bool,
+}
+
+impl Packing {
+    /// Zstandard alone, at this level.
+    pub const fn zstd(level: i32) -> Self {
+        Self { zstd: level, dense: false }
     }
-    if let Some((history, bytes)) = history.filter(|(history, _)| !history.is_empty()) {
-        let packed = compress(&plain, level, bytes)?;
-        if packed.len() < best.2.len() {
-            best = (2, Some(history), packed);
+}
+
+/// What goes into one frame, and the smallest that was found for it.
+struct Best {
+    coder: u8,
+    history: Option<History>,
+    bytes: Vec<u8>,
+}
+
+impl Best {
+    fn offer(&mut self, coder: u8, history: Option<History>, bytes: Vec<u8>) {
+        if bytes.len() < self.bytes.len() {
+            *self = Self { coder, history, bytes };
         }
     }
-    let (coder, history, bytes) = best;
-    let mut out = vec![coder, u8::try_from(streams.len()).unwrap_or(u8::MAX)];
-    for (stream, bytes) in streams {
-        out.push(*stream as u8);
-        put_number(&mut out, bytes.len() as u64);
+
+    /// The frame: its head and its bytes.
+    fn frame(self, streams: &[(Stream, &[u8])]) -> Vec<u8> {
+        let mut out = vec![self.coder, u8::try_from(streams.len()).unwrap_or(u8::MAX)];
+        for (stream, bytes) in streams {
+            out.push(*stream as u8);
+            put_number(&mut out, bytes.len() as u64);
+        }
+        if let Some(history) = self.history {
+            let numbers = [history.source_offset, history.source_len, history.target_len];
+            numbers.iter().for_each(|number| put_number(&mut out, *number));
+        }
+        put_number(&mut out, self.bytes.len() as u64);
+        out.extend(self.bytes);
+        out
     }
-    if let Some(history) = history {
-        let numbers = [history.source_offset, history.source_len, history.target_len];
-        numbers.iter().for_each(|number| put_number(&mut out, *number));
+}
+
+/// One stream's frame in whichever coding is smallest.
+fn frame(stream: (Stream, &[u8]), packing: Packing, history: Option<(History, &[u8])>) -> Result<Vec<u8>, Error> {
+    let (name, plain) = stream;
+    let mut best = Best { coder: 0, history: None, bytes: plain.to_vec() };
+    // LZMA packs some 6 % better than Zstandard, which is tried where it does not cost much.
+    if !packing.dense || plain.len() < SMALL || history.is_some() {
+        best.offer(1, None, compress(plain, packing.zstd, &[])?);
     }
-    put_number(&mut out, bytes.len() as u64);
-    out.extend(bytes);
-    Ok(out)
+    if packing.dense {
+        for properties in properties(name) {
+            let packed = lzma::encode(plain, *properties).map_err(|e| Error::io("a frame", e))?;
+            best.offer(3, None, packed);
+        }
+    }
+    if let Some((history, bytes)) = history.filter(|(history, _)| !history.is_empty()) {
+        best.offer(2, Some(history), compress(plain, packing.zstd, bytes)?);
+    }
+    Ok(best.frame(&[stream]))
+}
+
+/// A stream below so many bytes is packed in every way.
+const SMALL: usize = 64 << 10;
+
+/// LZMA's properties that may suit a stream: bits of literal context, literal position, position.
+fn properties(stream: Stream) -> &'static [[u32; 3]] {
+    match stream {
+        Stream::Literals => &[[3, 0, 0], [0, 2, 2]],
+        Stream::Values => &[[0, 0, 0]],
+        Stream::Changes => &[[3, 0, 0]],
+        _ => &[[1, 0, 0]],
+    }
 }
 
 fn compress(plain: &[u8], level: i32, history: &[u8]) -> Result<Vec<u8>, Error> {

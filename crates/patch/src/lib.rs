@@ -19,6 +19,7 @@
     allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)
 )]
 
+mod adaptive;
 mod chunk;
 mod cursor;
 mod delta;
@@ -29,6 +30,7 @@ mod error;
 mod keys;
 mod layout;
 mod limits;
+mod lzma;
 mod manifest;
 mod read;
 #[cfg(feature = "make")]
@@ -37,7 +39,7 @@ mod write;
 pub use chunk::{Coder, Frame, History, Stored, Stream, Streams};
 pub use delta::{Step, Walker};
 #[cfg(feature = "make")]
-pub use encode::{Encoded, Instruction, encode_changes, encode_delta};
+pub use encode::{Encoded, Instruction, Packing, encode_changes, encode_delta, encode_model};
 pub use error::{Error, Fault};
 #[cfg(feature = "make")]
 pub use keys::PrivateKey;

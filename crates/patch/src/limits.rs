@@ -14,6 +14,9 @@ pub struct Limits {
     pub target: u64,
     /// How many bytes of source and target a coder may refer to. Default 8 MiB.
     pub history: u64,
+    /// The model of what moved, decoded, in bytes. Default 2 MiB: half a million steps of the map, 20 bytes of
+    /// memory each.
+    pub model: u64,
     /// The changes of a tree, all its chunks together and decoded, in bytes. Default 64 MiB: half a million
     /// changed entries.
     pub changes: u64,
@@ -28,6 +31,7 @@ impl Default for Limits {
             decoded: 8 * MIB,
             target: 1024 * MIB,
             history: 8 * MIB,
+            model: 2 * MIB,
             changes: 64 * MIB,
         }
     }

@@ -52,6 +52,8 @@ pub struct ImageRef {
 pub enum ChunkKind {
     /// Changes of a tree's entries; such chunks come first.
     Changes,
+    /// What moved, for predicting references; at most one, before all deltas.
+    Model,
     /// A stretch of the target as a delta.
     Delta,
 }
@@ -65,7 +67,7 @@ pub struct ChunkRef {
     pub stored: u64,
     /// Bytes once decoded, all streams together.
     pub decoded: u64,
-    /// Bytes of the target's flat space that it makes; 0 for changes.
+    /// Bytes of the target's flat space that it makes; 0 for all but deltas.
     pub target: u64,
     /// SHA-256 of the stored bytes.
     pub digest: Digest,
@@ -204,13 +206,16 @@ impl Manifest {
         let is_tree = self.target.identity.kind == Kind::Tree;
         let changes = self.chunks.iter().take_while(|chunk| chunk.kind == ChunkKind::Changes).count();
         if self.chunks.iter().skip(changes).any(|chunk| chunk.kind == ChunkKind::Changes) {
-            return fail("a chunk of changes follows a delta chunk");
+            return fail("a chunk of changes follows a chunk of another kind");
+        }
+        if self.chunks.iter().skip(changes + 1).any(|chunk| chunk.kind == ChunkKind::Model) {
+            return fail("a model is not the only one, or follows a delta chunk");
         }
         if is_tree != (changes > 0) {
             return fail("a tree has at least one chunk of changes, a file none");
         }
         if self.chunks.iter().any(|chunk| (chunk.target > 0) != (chunk.kind == ChunkKind::Delta)) {
-            return fail("a delta chunk makes at least one byte, a chunk of changes none");
+            return fail("a delta chunk makes at least one byte, any other none");
         }
         let made = self.chunks.iter().try_fold(0u64, |sum, chunk| sum.checked_add(chunk.target));
         match made {
@@ -311,6 +316,7 @@ fn encode_chunk(out: &mut Out, chunk: &ChunkRef) {
     ok(out.u8(match chunk.kind {
         ChunkKind::Changes => 0,
         ChunkKind::Delta => 1,
+        ChunkKind::Model => 2,
     }));
     ok(out.u64(chunk.stored));
     ok(out.u64(chunk.decoded));
@@ -436,6 +442,7 @@ fn decode_chunk(input: In<'_, '_>, unknown: &mut Unknown) -> Result<ChunkRef, Ba
     let kind = match input.u64()? {
         0 => ChunkKind::Changes,
         1 => ChunkKind::Delta,
+        2 => ChunkKind::Model,
         number => {
             *unknown = Some(("chunk kind", number));
             return Err(bad());

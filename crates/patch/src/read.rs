@@ -102,9 +102,10 @@ fn parse_header(header: &[u8]) -> Result<([u8; HEAD], u64), Error> {
 pub(crate) fn check_lengths(manifest: &Manifest, limits: &Limits) -> Result<(), Error> {
     let mut changes = 0u64;
     for (index, chunk) in manifest.chunks.iter().enumerate() {
+        let decoded = if chunk.kind == ChunkKind::Model { limits.model } else { limits.decoded };
         let checks = [
             ("stored", chunk.stored, limits.stored),
-            ("decoded", chunk.decoded, limits.decoded),
+            ("decoded", chunk.decoded, decoded),
             ("made", chunk.target, limits.target),
         ];
         if let Some((name, got, limit)) = checks.into_iter().find(|(_, got, limit)| got > limit) {

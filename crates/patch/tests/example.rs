@@ -37,7 +37,7 @@ fn written() -> Vec<u8> {
     let first =
         Instruction { literals: &[], from: 0, source: &EXAMPLE_OLD[..16], target: &EXAMPLE_NEW[..16] };
     let second = Instruction { literals: b" Bye", from: 16, source: b"\n", target: b"\n" };
-    let chunk = encode_delta(&[first, second], 0, 19, None).unwrap();
+    let chunk = encode_delta(&[first, second], 0, siding_patch::Packing::zstd(19), None).unwrap();
     let mut out = Vec::new();
     let key = PrivateKey::from_seed(&[forge::ALICE; 32]);
     siding_patch::write(&manifest, &[chunk], &[key], &mut out).unwrap();

@@ -63,7 +63,7 @@ fn tree(contents: &[Vec<u8>]) -> Tree {
 /// An unsigned patch from a tree without files to one of these distinct contents, and what it is for.
 pub(crate) fn tree_patch(contents: &[Vec<u8>], chunks: &[Encoded]) -> (Vec<u8>, Image) {
     let (old, new) = (tree(&[]), tree(contents));
-    let changes = encode_changes(&old.changes_to(&new), 3).unwrap();
+    let changes = encode_changes(&old.changes_to(&new), siding_patch::Packing::zstd(3)).unwrap();
     let old = Image::assume("/nowhere".as_ref(), Content::Tree(old));
     let chunks = [&[changes], chunks].concat();
     (write(old.identity(), Content::Tree(new).identity(), &chunks), old)

@@ -216,7 +216,7 @@ fn after_source(source: &[u8], target: &[u8]) -> Vec<Encoded> {
 fn literals(target: &[u8], range: std::ops::Range<usize>, history: History, bytes: &[u8]) -> Encoded {
     let start = range.start as u64;
     let all = Instruction { literals: &target[range], from: 0, source: &[], target: &[] };
-    encode_delta(&[all], start, 19, Some((history, bytes))).unwrap()
+    encode_delta(&[all], start, siding_patch::Packing::zstd(19), Some((history, bytes))).unwrap()
 }
 
 /// Copies from both sides of the source's end.
@@ -228,5 +228,5 @@ fn from_nothing(source: &[u8], target: &[u8]) -> Vec<Encoded> {
         copy(1 << 62, zeros, zeros),
         copy(13, &source[13..], &target[target.len() - 3..]),
     ];
-    vec![encode_delta(&list, 0, 19, None).unwrap()]
+    vec![encode_delta(&list, 0, siding_patch::Packing::zstd(19), None).unwrap()]
 }

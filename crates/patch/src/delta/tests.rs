@@ -36,7 +36,7 @@ fn made(wishes: &[Wish], start: u64) -> (Streams, Vec<u8>) {
     let list: Vec<Instruction<'_>> = list
         .map(|((literals, from, ..), (source, target))| Instruction { literals, from: *from, source, target })
         .collect();
-    let encoded = encode_delta(&list, start, 3, None).unwrap();
+    let encoded = encode_delta(&list, start, crate::Packing::zstd(3), None).unwrap();
     let target = wishes.iter().zip(&parts).flat_map(|((literals, ..), (_, t))| [literals.clone(), t.clone()]);
     let chunk: ChunkRef = encoded.chunk;
     let stored = Stored::new(0, chunk, encoded.bytes, Limits::default());

@@ -1,0 +1,225 @@
+//! What agrees at length, at the speed of memory; and what is left for the suffix array.
+//!
+//! ```text
+//! note where every 16th window of 32 old bytes lies, by its hash
+//! over new, with the alignment found last:
+//!   skip what agrees under it, and single differences in what mostly agrees
+//!   where it is lost, roll a hash over new until a window is known; align to it
+//! ```
+//!
+//! (The hash is that of Karp and Rabin, 1987; the sampling is rsync's idea with sides exchanged: Tridgell 1999.)
+//! Most of a security fix's target is found here, so the time to make a patch follows the change.
+
+use crate::cover::Anchor;
+use crate::parse::Copy;
+use crate::suffix::common_prefix;
+use std::ops::Range;
+
+/// The length of a window in bytes.
+const WINDOW: usize = 32;
+/// Every so many bytes of old a window is noted.
+const STEP: usize = 16;
+/// How many windows of one hash are kept.
+const PROBES: usize = 4;
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+/// `FACTOR` to the power of `WINDOW`.
+const OUT: u64 = power(FACTOR, WINDOW);
+
+const fn power(factor: u64, times: usize) -> u64 {
+    let (mut product, mut i) = (1u64, 0);
+    while i < times {
+        product = product.wrapping_mul(factor);
+        i += 1;
+    }
+    product
+}
+
+/// Windows of old by hash.
+pub(crate) struct Windows<'a> {
+    old: &'a [u8],
+    /// Position over `STEP`, plus one; 0 where there is none.
+    table: Vec<u32>,
+    shift: u32,
+}
+
+impl<'a> Windows<'a> {
+    /// Takes less than one byte of memory per byte of old.
+    pub(crate) fn new(old: &'a [u8]) -> Self {
+        let count = old.len() / STEP;
+        let bits = (2 * count.max(8)).next_power_of_two().trailing_zeros();
+        let mut windows = Self { old, table: vec![0; 1 << bits], shift: u64::BITS - bits };
+        for (i, window) in old.windows(WINDOW).step_by(STEP).enumerate() {
+            if window.iter().all(|byte| *byte == window[0]) {
+                continue;
+            }
+            let slot = windows.slot(hash(window));
+            let mask = windows.table.len() - 1;
+            let free = (0..PROBES).map(|probe| (slot + probe) & mask).find(|at| windows.table[*at] == 0);
+            if let Some(at) = free {
+                windows.table[at] = (i + 1) as u32;
+            }
+        }
+        windows
+    }
+
+    fn slot(&self, hash: u64) -> usize {
+        (hash.wrapping_mul(FACTOR) >> self.shift) as usize
+    }
+
+    /// The longest of the known places that agree with `new` over a window at least.
+    fn find(&self, hash: u64, new: &[u8]) -> Option<(usize, usize)> {
+        let slot = self.slot(hash);
+        let mask = self.table.len() - 1;
+        let mut best: Option<(usize, usize)> = None;
+        for probe in 0..PROBES {
+            let Some(index) = self.table[(slot + probe) & mask].checked_sub(1) else { break };
+            let at = index as usize * STEP;
+            let len = common_prefix(&self.old[at..], new);
+            if len >= WINDOW && best.is_none_or(|(_, longest)| len > longest) {
+                best = Some((at, len));
+            }
+        }
+        best
+    }
+
+    /// The alignments of `piece` of `new`, in order and apart.
+    pub(crate) fn scan(&self, new: &[u8], piece: Range<usize>) -> Vec<Anchor> {
+        let mut anchors: Vec<Anchor> = Vec::new();
+        let mut at = piece.start;
+        while let Some((text, here)) = self.next(new, at..piece.end) {
+            let floor = anchors.last().map_or(piece.start, |last| last.new + last.len);
+            let back = common_suffix(&self.old[..text], &new[floor..here]);
+            let len = follow(&self.old[text..], &new[here..piece.end]);
+            anchors.push(Anchor { new: here - back, text: text - back, len: back + len });
+            at = here + len;
+        }
+        anchors
+    }
+
+    /// The next window in `range` of `new` that is known: where in old, where in new.
+    fn next(&self, new: &[u8], range: Range<usize>) -> Option<(usize, usize)> {
+        let bytes = &new[range.clone()];
+        let mut rolled = hash(bytes.get(..WINDOW)?);
+        let mut at = 0;
+        loop {
+            if let Some((text, _)) = self.find(rolled, &bytes[at..]) {
+                return Some((text, range.start + at));
+            }
+            let next = *bytes.get(at + WINDOW)?;
+            rolled = roll(rolled, bytes[at], next);
+            at += 1;
+        }
+    }
+}
+
+fn hash(window: &[u8]) -> u64 {
+    window.iter().fold(0, |hash, byte| hash.wrapping_mul(FACTOR).wrapping_add(u64::from(*byte) + 1))
+}
+
+fn roll(hash: u64, out: u8, byte: u8) -> u64 {
+    hash.wrapping_mul(FACTOR)
+        .wrapping_add(u64::from(byte) + 1)
+        .wrapping_sub(OUT.wrapping_mul(u64::from(out) + 1))
+}
+
+/// How far two runs of bytes go on together, single differences included.
+fn follow(old: &[u8], new: &[u8]) -> usize {
+    /// Of the next so many bytes at least so many must agree.
+    const NEXT: usize = 32;
+    const AGREE: usize = 28;
+    let mut at = 0;
+    loop {
+        at += common_prefix(&old[at..], &new[at..]);
+        let (old, new) = (&old[at..], &new[at..]);
+        if old.len() < NEXT || new.len() < NEXT {
+            return at;
+        }
+        let agree = old[..NEXT].iter().zip(&new[..NEXT]).filter(|(old, new)| old == new).count();
+        if agree < AGREE {
+            return at;
+        }
+        at += 1;
+    }
+}
+
+fn common_suffix(old: &[u8], new: &[u8]) -> usize {
+    old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count()
+}
+
+/// Old bytes that no alignment claims, side by side, and where they lie.
+pub(crate) struct Rest {
+    pub(crate) bytes: Vec<u8>,
+    /// Offset here, offset in old.
+    parts: Vec<(usize, usize)>,
+}
+
+/// Around what is left this many claimed bytes are kept: what comes next may begin in them.
+const MARGIN: usize = 64;
+/// Gaps shorter than this, in bytes, are not worth a search.
+const GAP: usize = 12;
+
+impl Rest {
+    pub(crate) fn of(old: &[u8], claimed: &[Copy]) -> Self {
+        let mut ranges: Vec<Range<usize>> =
+            claimed.iter().map(|copy| copy.old..copy.old + copy.len).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut rest = Self { bytes: Vec::new(), parts: Vec::new() };
+        let mut end = 0;
+        for range in ranges.into_iter().chain(std::iter::once(old.len()..old.len())) {
+            if range.start > end {
+                rest.add(old, end.saturating_sub(MARGIN)..(range.start + MARGIN).min(old.len()));
+            }
+            end = end.max(range.end);
+        }
+        rest
+    }
+
+    fn add(&mut self, old: &[u8], range: Range<usize>) {
+        let done = self.parts.last().map_or(0, |(here, from)| from + (self.bytes.len() - here));
+        let start = range.start.max(done);
+        if start < range.end {
+            if start != done || self.parts.is_empty() {
+                self.parts.push((self.bytes.len(), start));
+            }
+            self.bytes.extend_from_slice(&old[start..range.end]);
+        }
+    }
+
+    /// Where in old byte `at` lies, and how many more lie behind it there.
+    pub(crate) fn in_old(&self, at: usize) -> (usize, usize) {
+        let index = self.parts.partition_point(|(here, _)| *here <= at);
+        let (here, from) = self.parts[index - 1];
+        let end = self.parts.get(index).map_or(self.bytes.len(), |(here, _)| *here);
+        (from + (at - here), end - at)
+    }
+}
+
+/// What of `piece` no copy claims, or none that agrees well.
+pub(crate) fn gaps(old: &[u8], new: &[u8], piece: &Range<usize>, claimed: &[Copy]) -> Vec<Range<usize>> {
+    let mut gaps: Vec<Range<usize>> = Vec::new();
+    let mut gap = |from: usize, to: usize| match gaps.last_mut() {
+        Some(last) if last.end + GAP >= from => last.end = to,
+        _ if to > from + GAP => gaps.push(from..to),
+        _ => {}
+    };
+    let mut end = piece.start;
+    let first = claimed.partition_point(|copy| copy.new + copy.len <= piece.start);
+    for copy in claimed[first..].iter().take_while(|copy| copy.new < piece.end) {
+        let (start, stop) = (copy.new.max(piece.start), (copy.new + copy.len).min(piece.end));
+        gap(end, start);
+        let from = copy.old + (start - copy.new);
+        let blocks = old[from..from + (stop - start)].chunks(BLOCK).zip(new[start..stop].chunks(BLOCK));
+        for (i, (old, new)) in blocks.enumerate() {
+            let differ = if old == new { 0 } else { old.iter().zip(new).filter(|(old, new)| old != new).count() };
+            if differ > BLOCK / 20 {
+                gap(start + i * BLOCK, (start + i * BLOCK + BLOCK).min(stop));
+            }
+        }
+        end = stop;
+    }
+    gap(end, piece.end);
+    gaps
+}
+
+/// Agreement is looked at in blocks of so many bytes.
+const BLOCK: usize = 64;

@@ -1,0 +1,201 @@
+//! The models of bytes: literals and whatever else is text or code, and the values of differences.
+
+use super::coder::Coder;
+use super::mixer::{Guess, Mixer, deeper, spread};
+use super::tables::{LEARNT, PLACE_BITS, SHORTEST};
+use crate::cursor::Cursor;
+
+/// Codes a byte as two nibbles.
+#[inline(always)]
+fn code_byte<C: Coder, const N: usize>(
+    coder: &mut C,
+    mixer: &mut Mixer,
+    hashes: &[u32; N],
+    set: usize,
+    guess: Option<(u8, usize)>,
+    byte: u8,
+) -> u8 {
+    let byte = u32::from(byte);
+    let mut high = Guess::default();
+    if let Some((expected, trust)) = guess {
+        high = Guess { nibble: u32::from(expected >> 4), trust };
+    }
+    let first = mixer.nibble(coder, hashes, set, high, byte >> 4);
+    let mut low = Guess::default();
+    if let Some((expected, trust)) = guess
+        && u32::from(expected >> 4) == first
+    {
+        low = Guess { nibble: u32::from(expected & 15), trust };
+    }
+    let second = mixer.nibble(coder, &deeper(hashes, first), set + 1, low, byte & 15);
+    (first << 4 | second) as u8
+}
+
+/// Finds where the last few bytes stood before.
+struct Matcher {
+    places: Vec<u32>,
+    shift: u32,
+    at: usize,
+    len: usize,
+}
+
+impl Matcher {
+    fn new(len: usize) -> Self {
+        let bits = (usize::BITS - len.leading_zeros()).clamp(10, PLACE_BITS);
+        Self { places: vec![0; 1 << bits], shift: 64 - bits, at: 0, len: 0 }
+    }
+
+    fn slot(&self, recent: u64) -> usize {
+        ((recent & 0xff_ffff_ffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+    }
+
+    /// What the match expects next.
+    #[inline(always)]
+    fn guess(&self, bytes: &[u8]) -> Option<(u8, usize)> {
+        if self.len == 0 {
+            return None;
+        }
+        let trust = if self.len < 16 { self.len } else { (14 + self.len / 8).min(31) };
+        bytes.get(self.at).map(|byte| (*byte, trust))
+    }
+
+    /// Goes past the last of `bytes`; `recent` holds the last eight.
+    #[inline(always)]
+    fn push(&mut self, bytes: &[u8], recent: u64) {
+        if self.len > 0 && bytes.get(self.at) == bytes.last() {
+            self.len = (self.len + 1).min(65535);
+            self.at += 1;
+        } else {
+            self.len = 0;
+        }
+        if bytes.len() < SHORTEST {
+            return;
+        }
+        let slot = self.slot(recent);
+        let place = &mut self.places[slot];
+        let check = (recent as u32).wrapping_mul(0x9e37_79b1) & 0xff00_0000;
+        if self.len == 0 && *place > 0 && *place & 0xff00_0000 == check {
+            let at = (*place & 0xff_ffff) as usize;
+            let back = bytes[..at.min(bytes.len())].iter().rev().zip(bytes.iter().rev());
+            let len = back.take(32).take_while(|(a, b)| a == b).count();
+            if len >= SHORTEST {
+                (self.at, self.len) = (at, len);
+            }
+        }
+        *place = check | bytes.len() as u32 & 0xff_ffff;
+    }
+}
+
+/// Codes bytes after a history, whose end is learnt from first. `bytes` is empty, with room for both.
+pub(super) fn code_bytes<C: Coder>(
+    coder: &mut C,
+    mixer: &mut Mixer,
+    id: u32,
+    (plain, len): (&[u8], usize),
+    history: &[u8],
+    mut bytes: Vec<u8>,
+) -> Vec<u8> {
+    let start = history.len();
+    let mut matcher = Matcher::new(start + len);
+    let mut recent = 0u64;
+    for i in 0..start + len {
+        let known = match i.checked_sub(start) {
+            None => history.get(i).copied(),
+            Some(i) => plain.get(i).copied(),
+        };
+        let mut byte = known.unwrap_or(0);
+        if i + LEARNT >= start {
+            let r = recent;
+            let id = id.wrapping_mul(8) + 0x1b00;
+            let hashes = [
+                spread(id, r as u32 & 0xff),
+                spread(id + 1, r as u32 & 0xffff),
+                spread(id + 2, r as u32 & 0xff_ffff),
+                spread(id + 3, r as u32),
+                spread(spread(id + 5, (r >> 24) as u32 & 0xff), (i as u32 & 3) << 8 | r as u32 & 0xff),
+            ];
+            let guess = matcher.guess(&bytes);
+            let set = 40 + (guess.map_or(0, |(_, trust)| 1 + usize::from(trust > 15))) * 2;
+            byte = if i < start {
+                code_byte(&mut super::coder::Trainer, mixer, &hashes, set, guess, byte)
+            } else {
+                code_byte(coder, mixer, &hashes, set, guess, byte)
+            };
+        }
+        bytes.push(byte);
+        recent = recent << 8 | u64::from(byte);
+        matcher.push(&bytes, recent);
+    }
+    bytes.drain(..start);
+    bytes
+}
+
+/// Where the next value stands: in which run, and how far in.
+pub(super) struct Place<'a> {
+    gaps: Cursor<'a>,
+    runs: Cursor<'a>,
+    gap: u64,
+    run: u64,
+    at: u64,
+    position: u64,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(gaps: &'a [u8], runs: &'a [u8]) -> Self {
+        Self { gaps: Cursor::new(gaps), runs: Cursor::new(runs), gap: 0, run: 0, at: 0, position: 0 }
+    }
+
+    /// To the next value; without streams of places all are one run.
+    fn step(&mut self) {
+        self.at += 1;
+        self.position = self.position.wrapping_add(1);
+        if self.at >= self.run {
+            self.gap = self.gaps.number().unwrap_or(0);
+            self.run = self.runs.number().unwrap_or(u64::MAX - 1).saturating_add(1);
+            self.at = 0;
+            self.position = self.position.wrapping_add(self.gap);
+        }
+    }
+}
+
+/// Codes the differences. `bytes` is empty and as roomy as there are values.
+pub(super) fn code_values<C: Coder>(
+    coder: &mut C,
+    mixer: &mut Mixer,
+    (plain, len): (&[u8], usize),
+    mut bytes: Vec<u8>,
+    mut place: Place<'_>,
+) -> Vec<u8> {
+    // The run being coded and the two before it, first byte lowest.
+    let (mut run, mut last, mut older) = (0u64, 0u64, 0u64);
+    let mut recent = 0u64;
+    place.run = 0;
+    for i in 0..len {
+        place.step();
+        if place.at == 0 {
+            (run, last, older) = (0, run, last);
+        }
+        let at = place.at.min(7) as u32;
+        let shape = at << 4 | place.run.min(15) as u32;
+        let before = if at > 0 { recent as u32 & 0xff } else { 0x100 };
+        let same = (last >> (8 * at)) as u32 & 0xff;
+        let id = 0x7a00;
+        let so_far = (run as u32).wrapping_add((run >> 32) as u32);
+        let hashes = [
+            spread(spread(id, shape), before),
+            spread(spread(id + 1, shape), so_far ^ same << 24 ^ same.wrapping_mul(0x0101_0700)),
+            spread(spread(spread(id + 2, shape), so_far), last as u32),
+            spread(spread(id + 4, shape << 4 | place.position as u32 & 3), place.gap.min(255) as u32),
+            spread(spread(spread(id + 5, last as u32), so_far), older as u32),
+        ];
+        let set = 48 + (at.min(2) as usize) * 2;
+        let plain = plain.get(i).copied().unwrap_or(0);
+        let byte = code_byte(coder, mixer, &hashes, set, None, plain);
+        if place.at < 8 {
+            run |= u64::from(byte) << (8 * at);
+        }
+        bytes.push(byte);
+        recent = recent << 8 | u64::from(byte);
+    }
+    bytes
+}
