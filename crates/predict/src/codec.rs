@@ -1,4 +1,4 @@
-//! A model as three streams of numbers. `docs/format.md` section 7 is the law.
+//! A model as three streams of numbers. `docs/format.md` section 4.6 is the law.
 //!
 //! Seven bits a byte, lowest first, shortest form only; signed numbers as zigzag.
 
