@@ -74,13 +74,16 @@ pub(crate) fn anchors(
         }
     };
     let kept = choose(old, new, pieces, &skimmed, Prices::SEARCH);
-    let rest = Rest::of(old, &kept);
+    let gaps: Vec<Vec<Range<usize>>> =
+        pieces.par_iter().map(|piece| skim::gaps(old, new, piece, &kept)).collect();
+    let rest = Rest::of(old, &kept, &gaps.concat());
     let index = Index::new(&rest.bytes)?;
     Ok(pieces
         .par_iter()
         .zip(skimmed)
-        .map(|(piece, mut anchors)| {
-            for gap in skim::gaps(old, new, piece, &kept) {
+        .zip(gaps)
+        .map(|((piece, mut anchors), gaps)| {
+            for gap in gaps {
                 for Anchor { new, text, len } in scan(&index, &rest.bytes, new, gap, level) {
                     let (text, room) = rest.in_old(text);
                     anchors.push(Anchor { new, text, len: len.min(room) });
@@ -179,7 +182,8 @@ fn candidates(old: &[u8], new: &[u8], piece: &Range<usize>, anchors: &[Anchor]) 
             continue;
         }
         // What lies behind an earlier candidate of this diagonal was looked at from there.
-        let floor = all.last().filter(|last| last.diagonal == diagonal(anchor)).map_or(piece.start, |last| last.end);
+        let floor =
+            all.last().filter(|last| last.diagonal == diagonal(anchor)).map_or(piece.start, |last| last.end);
         let back = backwards(&old[..text], &new[floor..at]);
         all.push(Candidate { start: at - back, end: at + len + forth, diagonal: diagonal(anchor) });
     }
@@ -197,14 +201,16 @@ fn backwards(old: &[u8], new: &[u8]) -> usize {
     best_length(old.iter().rev().zip(new.iter().rev()).map(|(old, new)| old == new))
 }
 
-/// The length at which agreements most outweigh disagreements, which count twice: in tables of addresses more than
-/// half of all bytes agree under any alignment by whole entries.
+/// The length at which agreements most outweigh disagreements, which count three times: in tables of addresses up to
+/// three bytes of four agree under any alignment by whole entries.
 fn best_length(agreements: impl Iterator<Item = bool>) -> usize {
     /// A hole this deep is not worth looking beyond: what comes after has an anchor of its own.
-    const DEEP: isize = 128;
+    const DEEP: isize = 48;
+    /// So far from an anchor there will be another, if the alignment is any good.
+    const FAR: usize = 8 << 10;
     let (mut score, mut best, mut best_len) = (0isize, 0isize, 0);
-    for (i, agrees) in agreements.enumerate() {
-        score += if agrees { 1 } else { -2 };
+    for (i, agrees) in agreements.take(FAR).enumerate() {
+        score += if agrees { 1 } else { -3 };
         if score > best {
             (best, best_len) = (score, i + 1);
         } else if score < best - DEEP {

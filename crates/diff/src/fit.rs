@@ -20,7 +20,13 @@ const STEP: u64 = 8 * 20;
 pub(crate) const MISS: u32 = 8 * 16;
 
 /// Votes of the references in one copy: old ones, and new ones as much further on.
-pub(crate) fn votes(old: &[Ref], new: &[Ref], copy: &Copy, counts: impl Fn(&Ref) -> bool, votes: &mut Vec<Vote>) {
+pub(crate) fn votes(
+    old: &[Ref],
+    new: &[Ref],
+    copy: &Copy,
+    counts: impl Fn(&Ref) -> bool,
+    votes: &mut Vec<Vote>,
+) {
     let (from, to) = (copy.old, copy.new);
     let end = from + copy.len;
     let start = old.partition_point(|reference| reference.at < from);
@@ -29,7 +35,9 @@ pub(crate) fn votes(old: &[Ref], new: &[Ref], copy: &Copy, counts: impl Fn(&Ref)
     for reference in inside.filter(|reference| counts(reference)) {
         let at = reference.at - from + to;
         while new.next_if(|other| other.at < at).is_some() {}
-        let Some(other) = new.peek().filter(|other| other.at == at && other.form == reference.form) else { continue };
+        let Some(other) = new.peek().filter(|other| other.at == at && other.form == reference.form) else {
+            continue;
+        };
         let shift = shift(reference.target, other.target);
         votes.push(Vote { address: reference.target, shift, weight: MISS });
     }
@@ -123,4 +131,73 @@ impl Walk {
 /// The address in `after..=upto` with the most trailing zeros: functions and sections begin at round ones.
 fn roundest(after: u64, upto: u64) -> u64 {
     (0..48).rev().map(|bits| upto >> bits << bits).find(|round| *round >= after).unwrap_or(upto)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn vote(address: u64, shift: i64) -> Vote {
+        Vote { address, shift, weight: MISS }
+    }
+
+    /// What a map costs: its steps, and the votes it fails.
+    fn cost(steps: usize, shift: impl Fn(u64) -> i64, votes: &[Vote]) -> u64 {
+        let failed = votes.iter().filter(|vote| shift(vote.address) != vote.shift);
+        STEP * steps as u64 + failed.map(|vote| u64::from(vote.weight)).sum::<u64>()
+    }
+
+    /// The least that any map of these shifts costs: every shift for every address, the slow way.
+    fn least(votes: &[Vote]) -> u64 {
+        let mut shifts: Vec<i64> = votes.iter().map(|vote| vote.shift).chain([0]).collect();
+        shifts.sort_unstable();
+        shifts.dedup();
+        let start = |shift: &i64| if *shift == 0 { 0 } else { STEP };
+        let mut costs: Vec<u64> = shifts.iter().map(start).collect();
+        for group in votes.chunk_by(|a, b| a.address == b.address) {
+            let entry = costs.iter().min().unwrap() + STEP;
+            for (cost, shift) in costs.iter_mut().zip(&shifts) {
+                let failed: u64 =
+                    group.iter().filter(|vote| vote.shift != *shift).map(|vote| u64::from(vote.weight)).sum();
+                *cost = (*cost).min(entry) + failed;
+            }
+        }
+        *costs.iter().min().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn no_map_costs_less(votes in proptest::collection::vec((0u64..40, -2i64..3), 1..60)) {
+            let mut votes: Vec<Vote> = votes.into_iter().map(|(at, shift)| vote(at * 16, shift * 8)).collect();
+            let map = fit(votes.clone());
+            votes.sort_unstable();
+            prop_assert_eq!(cost(map.steps().len(), |address| map.shift(address), &votes), least(&votes));
+        }
+
+        #[test]
+        fn the_order_of_votes_does_not_matter(mut votes in proptest::collection::vec((0u64..400, -2i64..3), 1..60), seed: u64) {
+            let all = |votes: &[(u64, i64)]| votes.iter().map(|(at, shift)| vote(*at, *shift)).collect::<Vec<_>>();
+            let map = fit(all(&votes));
+            let len = votes.len();
+            votes.rotate_left(seed as usize % len);
+            prop_assert_eq!(fit(all(&votes)), map);
+        }
+    }
+
+    #[test]
+    fn one_stray_vote_does_not_bend_the_map_and_many_do() {
+        let mut votes: Vec<Vote> = (0..100).map(|i| vote(i * 16, 32)).collect();
+        votes.push(vote(808, 1000));
+        assert_eq!(fit(votes.clone()).shift(808), 32);
+        votes.extend([vote(808, 1000); 4]);
+        let map = fit(votes);
+        assert_eq!((map.shift(807), map.shift(808), map.shift(816)), (32, 1000, 32));
+    }
+
+    #[test]
+    fn a_step_stands_at_the_roundest_place_it_may() {
+        let map = fit((0..50).map(|i| vote(0x1007 + i * 5, if i < 25 { 0 } else { 16 })).collect());
+        assert_eq!(map.steps(), [(0x1080, 16)]);
+    }
 }

@@ -1,18 +1,21 @@
 //! Makes a patch between two images.
 //!
 //! ```text
-//! old ─► text ─► suffix array ─┐
-//! new ─► zero runs, pieces ────┴► anchors ─► covers ─► instructions ─► chunks
+//! old ─► text ─► references ─┐        ┌────────── map ◄─────────┐
+//! new ─► fresh ─► references ┴► texts ┴► anchors ─► copies ─► votes    (again, until it stops paying)
+//!                                                       └─► covers ─► instructions ─► chunks
 //! ```
 //!
 //! 1. `text.rs` chooses the old bytes worth matching: for a tree the contents of all its files, one after the
 //!    other; long runs of zeros are left out, because zeros cost nothing anyway.
-//! 2. `suffix.rs` indexes them (suffix array by `libsais`) and finds the longest match of any position.
-//! 3. `cover.rs` walks the new bytes in pieces, on all threads, and notes where a better alignment with the old
-//!    bytes begins (after Percival, "Naive differences of executable code", 2003); then it stretches those
-//!    anchors into *covers*: places where old and new agree well enough that differences are cheaper than
-//!    literals.
-//! 4. `cut.rs` cuts the result into chunks of bounded decoded size and encodes them, on all threads.
+//! 2. `binary.rs` reads programs; `refs.rs` finds their references and rewrites texts so that each is written by
+//!    what it means (`docs/prediction.md`).
+//! 3. `skim.rs` finds what agrees at length, at the speed of memory. What is left goes to `suffix.rs` (suffix array
+//!    by `libsais`), where `cover.rs` looks for better alignments (after Percival, "Naive differences of executable
+//!    code", 2003).
+//! 4. `parse.rs` chooses the cheapest copies among the alignments found.
+//! 5. `fit.rs` fits a map of what moved to what the references in those copies say; `matching.rs` turns the wheel.
+//! 6. `cut.rs` cuts the result into chunks of bounded decoded size and encodes them, on all threads.
 //!
 //! The same inputs give the same bytes on any machine with any number of threads: the pieces are cut by
 //! position alone, and results are gathered in order.
@@ -53,9 +56,9 @@ pub enum Level {
 /// A step of the work, for progress bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Sorting the old bytes' suffixes; counted in bytes of old, all at once at its end.
+    /// Finding programs and their references; counted in bytes of old, all at once at its end.
     Index,
-    /// Finding covers; counted in bytes of new.
+    /// Finding covers, in all rounds together; counted in bytes of new.
     Match,
     /// Packing chunks; counted in bytes of new.
     Pack,
@@ -77,9 +80,18 @@ pub struct Delta {
     pub literals: u64,
 }
 
+/// How much memory [`make`] takes at the most beside the mapped images, in bytes, for images of these sizes.
+///
+/// Eight bytes for each byte of both, which programs full of references come close to; what does not change costs
+/// far less, and that shows only later.
+pub fn memory(old: u64, new: u64, _level: Level) -> u64 {
+    const FLOOR: u64 = 16 << 20;
+    old.saturating_add(new).saturating_mul(8).saturating_add(FLOOR)
+}
+
 /// Makes the chunks that turn `old` into `new`. Runs on rayon's current threads.
 ///
-/// Needs about 5 bytes of memory per byte of old (9 above 2 GiB) beside both images' own bytes.
+/// Needs up to [`memory`] beside the mapped images.
 /// Fails if the images are of different kinds or cannot be read.
 pub fn make(old: &Image, new: &Image, level: Level, progress: Progress<'_>) -> Result<Delta, Error> {
     let (from, to) = (old.identity().kind, new.identity().kind);
@@ -90,10 +102,10 @@ pub fn make(old: &Image, new: &Image, level: Level, progress: Progress<'_>) -> R
     let mut chunks = changes(old, new, level)?;
     let text = text::Text::of(old, new)?;
     let fresh = text::Fresh::of(new, &layout)?;
-    let matching::Found { covers, model } = matching::find(old, &text, new, &fresh, &layout, level, progress)?;
+    let matching::Found { covers, model } =
+        matching::find(old, &text, new, &fresh, &layout, level, progress)?;
     let fresh = &fresh.bytes;
     let aligned = aligned(&covers, &text, old, &model, fresh.len())?;
-    report(&covers, &model, &aligned, fresh);
     if !model.map().steps().is_empty() {
         let Streams { regions, addresses, shifts } = model.encode();
         chunks.push(encode_model(regions, addresses, shifts, level.packing())?);
@@ -136,74 +148,6 @@ fn aligned(
         model.predict_copy(cover.from, cover.new as u64, out, bytes_of);
     });
     Ok(aligned)
-}
-
-fn report(covers: &[Cover], model: &siding_predict::Model, aligned: &[u8], fresh: &[u8]) {
-    if std::env::var_os("SIDING_DEBUG").is_none() {
-        return;
-    }
-    use std::collections::BTreeMap;
-    let mut by: BTreeMap<String, [usize; 6]> = BTreeMap::new();
-    let name = |flat: u64| model.around(flat).map_or("-", |region| region.kind.name()).to_owned();
-    let mut at = 0;
-    let mut literals = 0;
-    for cover in covers {
-        literals += cover.new - at;
-        if cover.new - at > 2000 {
-            eprintln!("  literals {at}..{} before {:?}", cover.new, model.around(cover.from).map(|r| r.kind));
-        }
-        at = cover.new + cover.len;
-        let entry = by.entry(name(cover.from)).or_default();
-        entry[0] += 1;
-        entry[1] += cover.len;
-        if cover.text.is_some() {
-            let mut run = false;
-            for i in cover.new..at {
-                let differs = aligned[i] != fresh[i];
-                entry[2] += usize::from(differs);
-                entry[3] += usize::from(differs && !run);
-                run = differs;
-            }
-        }
-    }
-    literals += fresh.len() - at;
-    // Which guess of a copy's source is right?
-    let mut inverse: Vec<(u64, i64, u64)> = Vec::new();
-    let steps = model.map().steps();
-    for (i, (address, shift)) in steps.iter().enumerate() {
-        let end = steps.get(i + 1).map_or(u64::MAX, |next| next.0);
-        inverse.push((address.wrapping_add_signed(*shift), *shift, end - address));
-    }
-    inverse.sort_unstable();
-    let (mut straight, mut insert, mut map, mut near, mut far, mut recent, mut maponly) = (0, 0, 0, 0, 0, 0, 0);
-    let mut last = (0u64, 0u64);
-    let mut diags: Vec<i64> = Vec::new();
-    for cover in covers {
-        let lit = cover.new as u64 - last.1;
-        let jump = cover.from as i64 - (last.0 + lit) as i64;
-        let diag = cover.from as i64 - cover.new as i64;
-        // guess by map: addresses equal offsets within region: use region's address bias
-        let guess = (|| {
-            let segment = model.segment(cover.new as u64).ok()?;
-            let address = segment.address + (cover.new as u64 - segment.start);
-            let at = inverse.partition_point(|(start, _, _)| *start <= address);
-            let (start, shift, len) = inverse.get(at.checked_sub(1)?)?;
-            let _ = len; let _ = start;
-            Some(address.wrapping_add_signed(-*shift))
-        })();
-        let here = model.around(cover.from).ok().map(|region| region.address + cover.from - region.start);
-        let by_map = guess.is_some() && guess == here;
-        let by_recent = diags.contains(&diag);
-        if jump == 0 { straight += 1 } else if cover.from == last.0 { insert += 1 } else if by_map { map += 1 } else if by_recent { recent += 1} else if jump.abs() < 256 { near += 1 } else { far += 1 }
-        if by_map { maponly += 1 }
-        diags.retain(|d| *d != diag); diags.insert(0, diag); diags.truncate(16);
-        last = (cover.from + cover.len as u64, (cover.new + cover.len) as u64);
-    }
-    eprintln!("straight {straight} insert {insert} map {map} (of all {maponly}) recent {recent} near {near} far {far}");
-    eprintln!("literals {literals} covers {}", covers.len());
-    for (name, entry) in by {
-        eprintln!("{name:14} covers {:7} bytes {:10} differ {:8} runs {:8}", entry[0], entry[1], entry[2], entry[3]);
-    }
 }
 
 /// A tree's changes come first, in as many chunks as a reader's limits ask for.

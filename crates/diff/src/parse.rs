@@ -50,7 +50,7 @@ const AGREES: u64 = 1;
 const DIFFERS: u64 = 64 * 11;
 const DIFFERS_TOO: u64 = 64 * 7;
 /// More alignments than this are not followed at once.
-const MOST: usize = 24;
+const MOST: usize = 32;
 
 #[derive(Clone, Copy)]
 struct State {
@@ -76,7 +76,13 @@ struct Node {
 const NONE: u32 = u32::MAX;
 
 /// Chooses copies for `piece` of `new`, in order and apart. `candidates` are in order of their starts.
-pub(crate) fn parse(old: &[u8], new: &[u8], piece: Range<usize>, candidates: &[Candidate], prices: Prices) -> Vec<Copy> {
+pub(crate) fn parse(
+    old: &[u8],
+    new: &[u8],
+    piece: Range<usize>,
+    candidates: &[Candidate],
+    prices: Prices,
+) -> Vec<Copy> {
     let mut walk = Walk { prices, nodes: Vec::new(), literal: (0, None, NONE), states: Vec::new() };
     let mut coming = candidates.iter().copied().peekable();
     let mut at = piece.start;
@@ -241,5 +247,94 @@ impl Walk {
         }
         copies.reverse();
         copies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What copies cost by the prices, the rest being literals.
+    fn cost(old: &[u8], new: &[u8], copies: &[Copy], prices: Prices) -> u64 {
+        let copied: usize = copies.iter().map(|copy| copy.len).sum();
+        let mut cost = prices.literal * (new.len() - copied) as u64;
+        for copy in copies {
+            cost += prices.copy;
+            let mut differed = false;
+            for i in 0..copy.len {
+                let agrees = old[copy.old + i] == new[copy.new + i];
+                cost += match (agrees, differed) {
+                    (true, _) => AGREES,
+                    (false, false) => DIFFERS,
+                    (false, true) => DIFFERS_TOO,
+                };
+                differed = !agrees;
+            }
+        }
+        cost
+    }
+
+    /// Old bytes, and new ones made of stretches of them with changes.
+    fn pair() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, Vec<Candidate>)> {
+        let part = (
+            0usize..300,
+            1usize..200,
+            proptest::collection::vec((0usize..200, any::<u8>()), 0..6),
+            0usize..20,
+        );
+        (any::<u64>(), proptest::collection::vec(part, 1..8)).prop_map(|(seed, parts)| {
+            let old = crate::tests::noise(seed, 600);
+            let (mut new, mut candidates) = (Vec::new(), Vec::new());
+            for (from, len, changes, literals) in parts {
+                let start = new.len();
+                new.extend_from_slice(&old[from..from + len]);
+                candidates.push(Candidate {
+                    start,
+                    end: new.len(),
+                    diagonal: from as isize - start as isize,
+                });
+                for (at, byte) in changes.into_iter().filter(|(at, _)| *at < len) {
+                    new[start + at] = byte;
+                }
+                new.extend(crate::tests::noise(seed ^ start as u64, literals));
+            }
+            candidates.sort_unstable();
+            (old, new, candidates)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn copies_are_in_order_and_cost_no_more_than_the_obvious((old, new, candidates) in pair()) {
+            for prices in [Prices::SEARCH, Prices::FINAL] {
+                let copies = parse(&old, &new, 0..new.len(), &candidates, prices);
+                let mut end = 0;
+                for copy in &copies {
+                    prop_assert!(copy.new >= end && copy.len > 0 && copy.old + copy.len <= old.len());
+                    end = copy.new + copy.len;
+                }
+                prop_assert!(end <= new.len());
+                let all: Vec<Copy> = candidates.iter().map(|candidate| Copy {
+                    new: candidate.start,
+                    old: candidate.start.wrapping_add_signed(candidate.diagonal),
+                    len: candidate.end - candidate.start,
+                }).collect();
+                let found = cost(&old, &new, &copies, prices);
+                prop_assert!(found <= cost(&old, &new, &[], prices));
+                prop_assert!(found <= cost(&old, &new, &all, prices), "{copies:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_gives_way_where_another_agrees() {
+        let old = crate::tests::noise(3, 4000);
+        let new = [&old[100..1100], &old[2000..3000]].concat();
+        let whole = |diagonal| Candidate { start: 0, end: 2000, diagonal };
+        let copies = parse(&old, &new, 0..2000, &[whole(100), whole(1000)], Prices::FINAL);
+        assert_eq!(copies.len(), 2);
+        assert!(copies[0].old == 100 && copies[1].old + copies[1].len == 3000, "{copies:?}");
+        assert_eq!(copies.iter().map(|copy| copy.len).sum::<usize>(), 2000);
     }
 }

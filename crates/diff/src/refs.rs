@@ -9,8 +9,6 @@ use std::ops::Range;
 pub(crate) struct Ref {
     /// Offset in the text.
     pub(crate) at: usize,
-    /// The address of the field.
-    pub(crate) place: u64,
     pub(crate) target: u64,
     pub(crate) base: Base,
     pub(crate) form: Form,
@@ -51,17 +49,22 @@ pub(crate) fn collect<'a>(
         .map(|share| {
             let region = &model.regions()[share.region];
             let Some(bytes) = bytes_of(region) else { return Vec::new() };
-            let place = Place { bytes, address: region.address, link: region.link, spans: model.spans_of(region.address) };
+            let place = Place {
+                bytes,
+                address: region.address,
+                link: region.link,
+                spans: model.spans_of(region.address),
+            };
             let window = share.within..share.within + share.len;
             let mut refs: Vec<Ref> = Vec::new();
             region.kind.find(&place, window.clone(), &mut |page: Range<usize>, reference| {
                 let at = reference.at;
-                let whole = page.contains(&at) && window.contains(&at) && at + reference.form.len() <= window.end;
+                let whole =
+                    page.contains(&at) && window.contains(&at) && at + reference.form.len() <= window.end;
                 let text = share.text.wrapping_add(at.wrapping_sub(share.within));
                 if whole && refs.last().is_none_or(|last| last.at + last.form.len() <= text) {
                     refs.push(Ref {
                         at: text,
-                        place: region.address + at as u64,
                         target: reference.target,
                         base: reference.base,
                         form: reference.form,

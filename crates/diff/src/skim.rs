@@ -155,22 +155,74 @@ pub(crate) struct Rest {
 
 /// Around what is left this many claimed bytes are kept: what comes next may begin in them.
 const MARGIN: usize = 64;
+/// So many bytes of old are searched anyway,
+const FEW: usize = 4 << 20;
+/// and so many for each that is left of new.
+const MANY: usize = 64;
+/// What lies this near, in bytes, to where a gap's neighbours came from is searched in any case.
+const NEAR: usize = 128 << 10;
+
+/// Old bytes near to where what is around each gap came from, in order and apart.
+fn near(len: usize, claimed: &[Copy], gaps: &[Range<usize>]) -> Vec<Range<usize>> {
+    let around = |gap: &Range<usize>| {
+        let after = claimed.partition_point(|copy| copy.new < gap.start);
+        let neighbours = [after.checked_sub(1), Some(after)].into_iter().flatten();
+        let copies = neighbours.filter_map(|index| claimed.get(index)).collect::<Vec<_>>();
+        let window = |copy: &&Copy| {
+            let at = if copy.new < gap.start { copy.old + copy.len } else { copy.old };
+            at.saturating_sub(NEAR + gap.len())..(at + NEAR + gap.len()).min(len)
+        };
+        copies.iter().map(window).collect::<Vec<_>>()
+    };
+    let mut ranges: Vec<Range<usize>> = gaps.iter().flat_map(around).collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, range| {
+        let joins = next.start <= range.end;
+        if joins {
+            range.end = range.end.max(next.end);
+        }
+        joins
+    });
+    ranges
+}
+
+/// What is in both lists of ranges, each in order; the second one's are apart.
+fn common(first: &[Range<usize>], second: &[Range<usize>]) -> Vec<Range<usize>> {
+    let within = |range: &Range<usize>| {
+        let from = second.partition_point(|other| other.end <= range.start);
+        let range = range.clone();
+        second[from..].iter().take_while(move |other| other.start < range.end).map({
+            let range = range.clone();
+            move |other| other.start.max(range.start)..other.end.min(range.end)
+        })
+    };
+    first.iter().flat_map(|range| within(range).collect::<Vec<_>>()).collect()
+}
+
 /// Gaps shorter than this, in bytes, are not worth a search.
 const GAP: usize = 12;
 
 impl Rest {
-    pub(crate) fn of(old: &[u8], claimed: &[Copy]) -> Self {
+    /// What is left of `old`; if that is far more than what is left of new, `gaps`, only what lies near to where
+    /// their neighbours came from.
+    pub(crate) fn of(old: &[u8], claimed: &[Copy], gaps: &[Range<usize>]) -> Self {
         let mut ranges: Vec<Range<usize>> =
             claimed.iter().map(|copy| copy.old..copy.old + copy.len).collect();
         ranges.sort_unstable_by_key(|range| range.start);
-        let mut rest = Self { bytes: Vec::new(), parts: Vec::new() };
+        let mut left = Vec::new();
         let mut end = 0;
         for range in ranges.into_iter().chain(std::iter::once(old.len()..old.len())) {
             if range.start > end {
-                rest.add(old, end.saturating_sub(MARGIN)..(range.start + MARGIN).min(old.len()));
+                left.push(end.saturating_sub(MARGIN)..(range.start + MARGIN).min(old.len()));
             }
             end = end.max(range.end);
         }
+        let total = |ranges: &[Range<usize>]| ranges.iter().map(ExactSizeIterator::len).sum::<usize>();
+        if total(&left) > FEW.max(total(gaps).saturating_mul(MANY)) {
+            left = common(&left, &near(old.len(), claimed, gaps));
+        }
+        let mut rest = Self { bytes: Vec::new(), parts: Vec::new() };
+        left.into_iter().for_each(|range| rest.add(old, range));
         rest
     }
 
@@ -210,7 +262,8 @@ pub(crate) fn gaps(old: &[u8], new: &[u8], piece: &Range<usize>, claimed: &[Copy
         let from = copy.old + (start - copy.new);
         let blocks = old[from..from + (stop - start)].chunks(BLOCK).zip(new[start..stop].chunks(BLOCK));
         for (i, (old, new)) in blocks.enumerate() {
-            let differ = if old == new { 0 } else { old.iter().zip(new).filter(|(old, new)| old != new).count() };
+            let differ =
+                if old == new { 0 } else { old.iter().zip(new).filter(|(old, new)| old != new).count() };
             if differ > BLOCK / 20 {
                 gap(start + i * BLOCK, (start + i * BLOCK + BLOCK).min(stop));
             }
@@ -223,3 +276,55 @@ pub(crate) fn gaps(old: &[u8], new: &[u8], piece: &Range<usize>, claimed: &[Copy
 
 /// Agreement is looked at in blocks of so many bytes.
 const BLOCK: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_moved_is_found_whole_and_what_is_new_is_left() {
+        let old = crate::tests::noise(1, 10_000);
+        let fresh = crate::tests::noise(2, 500);
+        let new = [&old[4000..], &fresh, &old[..4000]].concat();
+        let anchors = Windows::new(&old).scan(&new, 0..new.len());
+        let found: Vec<_> = anchors.iter().map(|anchor| (anchor.new, anchor.text, anchor.len)).collect();
+        assert_eq!(found, [(0, 4000, 6000), (6500, 0, 4000)]);
+        let copies: Vec<Copy> =
+            found.iter().map(|(new, old, len)| Copy { new: *new, old: *old, len: *len }).collect();
+        let left = gaps(&old, &new, &(0..new.len()), &copies);
+        assert_eq!(left, vec![6000..6500]);
+        assert!(Rest::of(&old, &copies, &left).bytes.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_rest_is_all_that_is_not_claimed_and_knows_its_place(
+            claims in proptest::collection::vec((0usize..5000, 1usize..900), 0..10),
+        ) {
+            let old = crate::tests::noise(5, 6000);
+            let claimed: Vec<Copy> = claims.iter().map(|(at, len)| Copy { new: 0, old: *at, len: *len }).collect();
+            let rest = Rest::of(&old, &claimed, &[]);
+            let mut there = vec![false; old.len()];
+            for (i, byte) in rest.bytes.iter().enumerate() {
+                let (at, more) = rest.in_old(i);
+                prop_assert_eq!(*byte, old[at]);
+                prop_assert!(more > 0 && at + more <= old.len());
+                there[at] = true;
+            }
+            for (at, there) in there.into_iter().enumerate() {
+                let claimed = claims.iter().any(|(start, len)| (*start..start + len).contains(&at));
+                prop_assert!(there || claimed, "byte {} is nowhere", at);
+            }
+        }
+
+        #[test]
+        fn the_hash_rolls(bytes in proptest::collection::vec(any::<u8>(), WINDOW + 1..100)) {
+            let mut rolled = hash(&bytes[..WINDOW]);
+            for at in 1..=bytes.len() - WINDOW {
+                rolled = roll(rolled, bytes[at - 1], bytes[at - 1 + WINDOW]);
+                prop_assert_eq!(rolled, hash(&bytes[at..at + WINDOW]));
+            }
+        }
+    }
+}

@@ -155,7 +155,8 @@ impl Image {
         let Some(blob) = self.blobs.get(index).filter(|blob| blob.start <= offset) else { return Ok(None) };
         let at = usize::try_from(offset - blob.start).unwrap_or(usize::MAX);
         let end = usize::try_from(len).ok().and_then(|len| at.checked_add(len));
-        Ok(end.and_then(|end| blob.bytes().map(|bytes| bytes.get(at..end)).transpose()).transpose()?)
+        let Some(end) = end else { return Ok(None) };
+        Ok(blob.bytes()?.get(at..end))
     }
 
     /// Fills `out` from the flat space at `offset`; past the end come zeros.
@@ -290,6 +291,9 @@ mod tests {
             let mut out = vec![1u8; len];
             image.read_at(offset, &mut out).unwrap();
             prop_assert_eq!(&out[..], &flat[offset as usize..][..len]);
+            if let Some(slice) = image.slice(offset, len as u64).unwrap() {
+                prop_assert_eq!(slice, &out[..]);
+            }
         }
     }
 }
