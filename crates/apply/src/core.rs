@@ -13,8 +13,8 @@
 
 use crate::Error;
 use siding_image::Image;
-use siding_predict::Model;
 use siding_patch::{Step, Streams, Walker};
+use siding_predict::Model;
 
 /// The length of a tile in bytes: a whole number of digest blocks, and small enough for a core's L2 cache.
 pub const TILE: usize = 256 << 10;
@@ -32,7 +32,9 @@ impl Source<'_> {
         self.image.read_at(from, out)?;
         if let Some(model) = &self.model {
             // A region that is not in one file of the image is not predicted by anyone.
-            model.predict_copy(from, to, out, |region| self.image.slice(region.start, region.len).ok().flatten());
+            model.predict_copy(from, to, out, |region| {
+                self.image.slice(region.start, region.len).ok().flatten()
+            });
         }
         Ok(())
     }

@@ -140,7 +140,8 @@ impl<R: Read> Run<'_, R> {
     /// What moved. It comes before the first delta.
     fn model(&mut self, stored: &Stored) -> Result<(), Error> {
         let chunk = stored.index();
-        let no_history = |_: &History| Err(Error::Instructions { chunk, rule: "a model refers to a history" });
+        let no_history =
+            |_: &History| Err(Error::Instructions { chunk, rule: "a model refers to a history" });
         let streams = self.clock.time(Stage::Decode, || stored.decode(no_history))?;
         let [regions, addresses, shifts] =
             [Stream::Regions, Stream::StepAddresses, Stream::StepShifts].map(|stream| streams.get(stream));

@@ -1,5 +1,5 @@
-//! The applier and the second reader agree on any list of instructions, on every coder's history and on where
-//! chunks may end.
+//! The applier and the second reader agree on any list of instructions, on every coder and its history, on what
+//! any model predicts and on where chunks may end.
 
 mod memory;
 mod naive;
@@ -8,7 +8,9 @@ use memory::{apply, check, image, patch, tree_patch};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use siding_apply::Error;
-use siding_patch::{Encoded, History, Instruction, Limits, encode_delta};
+use siding_patch::{Encoded, History, Instruction, Limits, Packing, encode_delta, encode_model};
+use siding_predict::{Kind, Model, Region, Segment, ShiftMap, Span};
+use std::ops::Range;
 
 /// Source bytes, zeros after their end.
 fn source_at(source: &[u8], from: u64, len: usize) -> Vec<u8> {
@@ -22,14 +24,18 @@ type Wish = (Vec<u8>, u64, usize, usize, u8);
 ///
 /// Literals fill it up to a place where chunks may end.
 fn chunk(
-    source: &[u8],
+    source: &naive::Source<'_>,
     wishes: &[Wish],
     before: &[u8],
     history: (History, Vec<u8>),
+    packing: Packing,
 ) -> Option<(Encoded, Vec<u8>)> {
     let mut parts = Vec::new();
+    let mut at = before.len();
     for (literals, from, len, every, add) in wishes.iter().filter(|wish| wish.0.len() + wish.2 > 0) {
-        let old = source_at(source, *from, *len);
+        at += literals.len();
+        let old: Vec<u8> = (0..*len).map(|i| source.byte(*from as usize + i, at + i)).collect();
+        at += len;
         let mut new = old.clone();
         new.iter_mut().step_by(*every).for_each(|byte| *byte = byte.wrapping_add(*add));
         parts.push((literals.clone(), *from, old, new));
@@ -45,7 +51,7 @@ fn chunk(
     let made: Vec<u8> =
         parts.iter().flat_map(|(literals, _, _, new)| [literals.as_slice(), new].concat()).collect();
     let history = (history.0, history.1.as_slice());
-    let encode = || encode_delta(&list, before.len() as u64, siding_patch::Packing::zstd(3), Some(history)).unwrap();
+    let encode = || encode_delta(&list, before.len() as u64, packing, Some(history)).unwrap();
     (!made.is_empty()).then(|| (encode(), made))
 }
 
@@ -60,7 +66,7 @@ fn history(source: &[u8], target: &[u8], numbers: (u64, usize, usize)) -> (Histo
 /// One chunk of literals.
 fn literals(start: usize, bytes: &[u8]) -> Encoded {
     let all = Instruction { literals: bytes, from: 0, source: &[], target: &[] };
-    encode_delta(&[all], start as u64, siding_patch::Packing::zstd(1), None).unwrap()
+    encode_delta(&[all], start as u64, Packing::zstd(1), None).unwrap()
 }
 
 /// The target as chunks of literals that end at `cuts` and at its end.
@@ -79,21 +85,74 @@ fn any_history() -> impl Strategy<Value = (u64, usize, usize)> {
     (offset, prop_oneof![Just(0usize), 1usize..900], prop_oneof![Just(0usize), 1usize..9000])
 }
 
+/// Where the contents of a source lie that is one file.
+fn whole(source: &[u8]) -> Vec<Range<usize>> {
+    std::iter::once(0..source.len()).collect()
+}
+
+/// A model's chunk.
+fn encoded(model: &Model, packing: Packing) -> Encoded {
+    let streams = model.encode();
+    encode_model(streams.regions, streams.addresses, streams.shifts, packing).unwrap()
+}
+
+/// Regions of any kind, not all of them within the source, all but some addresses existing, and any map.
+fn any_model() -> impl Strategy<Value = Model> {
+    let region = (0u64..60, 0usize..Kind::ALL.len(), 0u64..500, 0u64..2000);
+    let segment = (0u64..3000, 0u64..6000, 0u64..5000);
+    let steps = vec((0u64..3000, -5000i64..5000), 0..9);
+    (vec(region, 0..4), vec(segment, 0..4), steps, 0u64..600).prop_map(|(regions, segments, steps, first)| {
+        let mut end = 0;
+        let regions = regions.into_iter().map(|(gap, kind, len, address)| {
+            let (kind, start) = (Kind::ALL[kind], end + gap);
+            end = start + len;
+            Region { start, len, address, kind, link: if kind.has_link() { address / 2 } else { 0 } }
+        });
+        let regions = regions.collect();
+        let mut end = 0;
+        let segments = segments.into_iter().map(|(gap, len, address)| {
+            let start = end + gap;
+            end = start + len;
+            Segment { start, len, address }
+        });
+        let spans = vec![
+            Span { start: first, end: 1500, code: true },
+            Span { start: 1700, end: 1 << 40, code: false },
+        ];
+        Model::new(regions, spans, segments.collect(), ShiftMap::new(steps)).unwrap()
+    })
+}
+
+/// Bytes among which there are references.
+fn any_source() -> impl Strategy<Value = Vec<u8>> {
+    vec(
+        prop_oneof![4 => any::<u8>(), 3 => Just(0u8), 1 => Just(0xe8), 1 => Just(0x94), 1 => Just(0x0f)],
+        0..900,
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn two_readers_agree(
-        source in vec(any::<u8>(), 0..600),
+        source in any_source(),
+        model in prop::option::of(any_model()),
+        dense: bool,
         chunks in vec(
             (vec((vec(0u8..4, 0..40), 0u64..700, 0usize..6000, 1usize..50, 0u8..3), 1..6), any_history()),
             1..5,
         ),
         end in vec(0u8..4, 0..40),
     ) {
+        let packing = Packing { zstd: 3, dense };
+        let contents = whole(&source);
+        let with = |model| naive::Source { bytes: &source, contents: &contents, model };
+        let moved = with(model.clone());
         let (mut encoded, mut target) = (Vec::new(), Vec::new());
+        encoded.extend(model.iter().map(|model| self::encoded(model, packing)));
         for (wishes, numbers) in &chunks {
             let history = history(&source, &target, *numbers);
-            if let Some((chunk, made)) = chunk(&source, wishes, &target, history) {
+            if let Some((chunk, made)) = chunk(&moved, wishes, &target, history, packing) {
                 encoded.push(chunk);
                 target.extend(made);
             }
@@ -103,12 +162,32 @@ proptest! {
             target.extend(end);
         }
         let mut second = Vec::new();
-        encoded.iter().for_each(|e| naive::chunk(&e.bytes, &source, &mut second, e.chunk.target));
+        let mut from = with(None);
+        encoded.iter().for_each(|e| naive::chunk(&e.bytes, e.chunk.kind, &mut from, &mut second, e.chunk.target));
         prop_assert!(second == target, "the second reader");
+        prop_assert!(from.model == model, "the second reader's model");
         let old = image(&source);
         let patch = patch(&old, &target, &encoded);
         prop_assert!(apply(&patch, &old).unwrap() == target, "the applier");
         prop_assert!(check(&patch, &old, &Limits::default()).is_ok(), "the applier that writes nothing");
+    }
+
+    /// The whole source copied at once: the applier predicts it in tiles, the second reader byte by byte.
+    #[test]
+    fn what_a_model_predicts_is_the_same_byte_by_byte(
+        source in any_source(),
+        model in any_model(),
+        before in vec(any::<u8>(), 0..40),
+    ) {
+        let contents = whole(&source);
+        let moved = naive::Source { bytes: &source, contents: &contents, model: Some(model.clone()) };
+        let all: Vec<u8> = (0..source.len()).map(|i| moved.byte(i, before.len() + i)).collect();
+        let target = [&before[..], &all].concat();
+        prop_assume!(!target.is_empty());
+        let copy = Instruction { literals: &before, from: 0, source: &all, target: &all };
+        let chunks = [encoded(&model, Packing::zstd(3)), encode_delta(&[copy], 0, Packing::zstd(3), None).unwrap()];
+        let old = image(&source);
+        prop_assert!(apply(&patch(&old, &target, &chunks), &old).unwrap() == target);
     }
 
     #[test]
@@ -165,14 +244,15 @@ fn a_history_of_source_and_target_is_used() {
     let second = [&source[5000..6000], &first[96..], &source[6000..6500]].concat();
     let (history, bytes) = history(&source, &first, (4900, 1700, 4000));
     let all = Instruction { literals: &second, from: 0, source: &[], target: &[] };
-    let chunk = encode_delta(&[all], 4096, siding_patch::Packing::zstd(3), Some((history, &bytes))).unwrap();
+    let chunk = encode_delta(&[all], 4096, Packing::zstd(3), Some((history, &bytes))).unwrap();
     assert!(chunk.bytes.len() < 100, "{}", chunk.bytes.len());
     let chunks = [literals(0, &first), chunk];
     let target = [first, second].concat();
     let old = image(&source);
     assert!(apply(&patch(&old, &target, &chunks), &old).unwrap() == target);
     let mut second = Vec::new();
-    chunks.iter().for_each(|e| naive::chunk(&e.bytes, &source, &mut second, e.chunk.target));
+    let mut from = naive::Source { bytes: &source, contents: &whole(&source), model: None };
+    chunks.iter().for_each(|e| naive::chunk(&e.bytes, e.chunk.kind, &mut from, &mut second, e.chunk.target));
     assert!(second == target);
 }
 
@@ -183,7 +263,7 @@ fn checking_keeps_as_much_as_a_chunk_may_refer_to() {
     let second = first[first.len() - (64 << 10)..].to_vec();
     let history = History { source_offset: 0, source_len: 0, target_len: first.len() as u64 };
     let all = Instruction { literals: &second, from: 0, source: &[], target: &[] };
-    let last = encode_delta(&[all], first.len() as u64, siding_patch::Packing::zstd(1), Some((history, &first))).unwrap();
+    let last = encode_delta(&[all], first.len() as u64, Packing::zstd(1), Some((history, &first))).unwrap();
     assert!(last.bytes.len() < 100, "{}", last.bytes.len());
     let chunks: Vec<Encoded> =
         first.chunks(4 << 20).zip(0..).map(|(part, n)| literals(n * (4 << 20), part)).chain([last]).collect();
@@ -202,7 +282,7 @@ fn a_changed_patch_makes_what_it_says_or_nothing() {
     let list =
         [Instruction { literals: b"the new", from: 7, source: b" bytes of it", target: b" bytes of it" }];
     let rest = Instruction { literals: b", and more of them", from: 0, source: &[], target: &[] };
-    let chunk = encode_delta(&[list[0], rest], 0, siding_patch::Packing::zstd(3), None).unwrap();
+    let chunk = encode_delta(&[list[0], rest], 0, Packing::zstd(3), None).unwrap();
     let good = patch(&old, target, &[chunk]);
     assert_eq!(apply(&good, &old).unwrap(), target);
     for at in 0..good.len() {

@@ -4,12 +4,13 @@ mod common;
 #[path = "../../apply/tests/naive/mod.rs"]
 mod naive;
 
-use common::{Memory, described, testdata};
+use common::{Memory, contents_of, described, testdata};
 use siding_apply::NoProgress;
 use siding_diff::Level;
 use siding_image::{Image, Node};
 use siding_patch::{ImageRef, Layout, Limits, Manifest, Trust};
 use std::fs;
+use std::ops::Range;
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
 fn patch(old: &Image, new: &Image, level: Level) -> Vec<u8> {
@@ -32,16 +33,16 @@ fn apply(patch: &[u8], old: &Image) -> Vec<Vec<u8>> {
 }
 
 /// What the second reader makes of a patch to contents of these sizes.
-fn naively(patch: &[u8], old: &[u8], sizes: &[usize]) -> Vec<u8> {
+fn naively(patch: &[u8], old: &[u8], contents: &[Range<usize>], sizes: &[usize]) -> Vec<u8> {
     let mut checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default()).unwrap();
     let mut at = checked.overhead() as usize;
     let mut out = Vec::new();
+    let mut source = naive::Source { bytes: old, contents, model: None };
     while let Some(stored) = checked.next_chunk().unwrap() {
         let chunk = stored.chunk();
-        if chunk.target > 0 {
-            naive::chunk(&patch[at..][..chunk.stored as usize], old, &mut out, chunk.target);
-            assert!(naive::may_end(sizes, out.len()), "a chunk ends where none may");
-        }
+        let bytes = &patch[at..][..chunk.stored as usize];
+        naive::chunk(bytes, chunk.kind, &mut source, &mut out, chunk.target);
+        assert!(chunk.target == 0 || naive::may_end(sizes, out.len()), "a chunk ends where none may");
         at += chunk.stored as usize;
     }
     out
@@ -81,7 +82,7 @@ fn a_library_after_a_security_update() {
             let patch = patch(old, new, level);
             assert!(apply(&patch, old) == [new_bytes], "{level:?}");
             assert!(
-                naively(&patch, old_bytes, &[new_bytes.len()]) == new_bytes,
+                naively(&patch, old_bytes, &contents_of(old), &[new_bytes.len()]) == new_bytes,
                 "{level:?}: the second reader"
             );
             if level != Level::Fast {
@@ -118,7 +119,7 @@ fn a_tree_after_a_security_update() {
         let sizes: Vec<usize> = wanted.iter().map(Vec::len).collect();
         let mut flat = vec![0; old.len() as usize];
         old.read_at(0, &mut flat).unwrap();
-        assert!(naively(&patch, &flat, &sizes) == wanted.concat(), "the second reader");
+        assert!(naively(&patch, &flat, &contents_of(old), &sizes) == wanted.concat(), "the second reader");
         small_enough(patch.len(), &flat, &wanted.concat());
     }
 }

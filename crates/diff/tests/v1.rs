@@ -14,7 +14,7 @@ mod good;
 #[path = "../../apply/tests/naive/mod.rs"]
 mod naive;
 
-use common::{Memory, testdata};
+use common::{Memory, contents_of, testdata};
 use siding_image::{Digest, Image};
 use siding_patch::{ChunkKind, Coder, Limits, PublicKey, Stream, Trust};
 use std::collections::BTreeSet;
@@ -66,15 +66,15 @@ fn by_the_second_reader(patch: &[u8], source: &Image, sizes: &[usize]) -> Vec<u8
     let mut at = checked.overhead() as usize;
     let mut flat = vec![0; source.len() as usize];
     source.read_at(0, &mut flat).unwrap();
+    let contents = contents_of(source);
+    let mut from = naive::Source { bytes: &flat, contents: &contents, model: None };
     let mut target = Vec::new();
     while let Some(stored) = checked.next_chunk().unwrap() {
         let chunk = stored.chunk();
         let bytes = &patch[at..][..chunk.stored as usize];
         at += bytes.len();
-        if chunk.target > 0 {
-            naive::chunk(bytes, &flat, &mut target, chunk.target);
-            assert!(naive::may_end(sizes, target.len()));
-        }
+        naive::chunk(bytes, chunk.kind, &mut from, &mut target, chunk.target);
+        assert!(chunk.target == 0 || naive::may_end(sizes, target.len()));
     }
     target
 }
@@ -110,7 +110,7 @@ fn the_good_files_use_what_there_is() {
             }
         }
     }
-    let parts = ["notes", "raw", "zstd", "zstd-after", "put", "fresh", "touched"];
+    let parts = ["notes", "raw", "zstd", "zstd-after", "lzma", "adaptive", "put", "fresh", "touched"];
     let histories = ["history of both", "history of the source", "history of the target"];
     let streams = Stream::ALL.map(Stream::name);
     for part in parts.iter().chain(&histories).chain(&streams) {
@@ -140,6 +140,10 @@ fn the_bad_files_differ_from_good_ones() {
         attempt(&forge::Forge::example().build(), &sources.file, &trust).unwrap(),
         [forge::EXAMPLE_NEW]
     );
+    assert_eq!(attempt(&bad::good_model().build(), &sources.file, &trust).unwrap(), [forge::EXAMPLE_NEW]);
+    for (forge, target) in bad::good_frames() {
+        assert_eq!(attempt(&forge.build(), &sources.file, &trust).unwrap(), [target]);
+    }
     assert_eq!(attempt(&bad::good_tree().build(), &sources.tree, &trust).unwrap(), [b"three\n"]);
 }
 

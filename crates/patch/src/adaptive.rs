@@ -58,6 +58,9 @@ use coder::{Coder, Decoder};
 use mixer::Mixer;
 use numbers::Member;
 
+/// A chunk with an adaptive frame holds at most so many bytes once decoded: some 30 to 60 ms of a device's time.
+pub(crate) const MOST: usize = 128 << 10;
+
 /// The rule that a frame breaks.
 type Broken = &'static str;
 

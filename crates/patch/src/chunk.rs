@@ -260,10 +260,12 @@ impl Stored {
             Coder::Zstd | Coder::ZstdAfter(_) => self.decode_zstd(bytes, len, history),
             Coder::Raw if bytes.len() == len => Ok(bytes.to_vec()),
             Coder::Raw => Err(self.malformed("a raw frame's length is not that of its streams")),
-            Coder::Lzma => lzma::decode(bytes, len)
-                .map_err(|lzma::Bad| self.malformed("an lzma frame does not decode to the length of its streams")),
+            Coder::Lzma => lzma::decode(bytes, len).map_err(|lzma::Bad| {
+                self.malformed("an lzma frame does not decode to the length of its streams")
+            }),
             Coder::Adaptive => {
-                let streams = frame.streams.iter().map(|(stream, len)| Some((*stream, usize::try_from(*len).ok()?)));
+                let streams =
+                    frame.streams.iter().map(|(stream, len)| Some((*stream, usize::try_from(*len).ok()?)));
                 let long = || self.malformed("a length does not fit this machine");
                 let streams = streams.collect::<Option<Vec<_>>>().ok_or_else(long)?;
                 let parts = adaptive::decode(bytes, &streams, &[]).map_err(|rule| self.malformed(rule))?;
@@ -310,6 +312,9 @@ impl Stored {
         }
         if total != self.chunk.decoded {
             return Err(self.malformed("its streams' lengths do not add up to the signed decoded length"));
+        }
+        if total > adaptive::MOST as u64 && frames.iter().any(|(frame, _)| frame.coder == Coder::Adaptive) {
+            return Err(self.malformed("an adaptive frame is in a chunk of more than 128 KiB"));
         }
         Ok(frames)
     }

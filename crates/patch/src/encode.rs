@@ -63,7 +63,12 @@ pub fn encode_changes(changes: &Changes, packing: Packing) -> Result<Encoded, Er
 }
 
 /// Encodes a model of what moved from its three streams: regions, addresses and shifts of the map's steps.
-pub fn encode_model(regions: Vec<u8>, addresses: Vec<u8>, shifts: Vec<u8>, packing: Packing) -> Result<Encoded, Error> {
+pub fn encode_model(
+    regions: Vec<u8>,
+    addresses: Vec<u8>,
+    shifts: Vec<u8>,
+    packing: Packing,
+) -> Result<Encoded, Error> {
     let mut builder = Builder::default();
     *builder.stream(Stream::Regions) = regions;
     *builder.stream(Stream::StepAddresses) = addresses;
@@ -144,9 +149,9 @@ impl Builder {
             let history = history.filter(|_| stream.0 == Stream::Literals);
             bytes.extend(frame(*stream, packing, history)?);
         }
-        if packing.dense && decoded <= ADAPTIVE {
-            let all = Best { coder: 4, history: None, bytes: adaptive::encode(&streams, &[]) };
-            let all = all.frame(&streams);
+        // Small streams share statistics and one head; large ones do better each on its own.
+        if decoded <= adaptive::MOST && !streams.is_empty() {
+            let all = together(&streams, packing)?;
             if all.len() < bytes.len() {
                 bytes = all;
             }
@@ -155,10 +160,6 @@ impl Builder {
         Ok(Encoded { chunk: ChunkRef { kind, stored, decoded, target, digest }, bytes })
     }
 }
-
-/// Up to this many decoded bytes the adaptive coder is tried: it makes a few MB a second, so a chunk of them
-/// takes a device some 30 ms.
-const ADAPTIVE: usize = 128 << 10;
 
 /// How hard to pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,8 +208,24 @@ impl Best {
     }
 }
 
+/// One frame for all streams in whichever coding is smallest.
+fn together(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Vec<u8>, Error> {
+    let plain = streams.iter().flat_map(|(_, bytes)| *bytes).copied().collect::<Vec<u8>>();
+    let packed = compress(&plain, packing.zstd, &[])?;
+    let mut best = Best { coder: 0, history: None, bytes: plain };
+    best.offer(1, None, packed);
+    if packing.dense {
+        best.offer(4, None, adaptive::encode(streams, &[]));
+    }
+    Ok(best.frame(streams))
+}
+
 /// One stream's frame in whichever coding is smallest.
-fn frame(stream: (Stream, &[u8]), packing: Packing, history: Option<(History, &[u8])>) -> Result<Vec<u8>, Error> {
+fn frame(
+    stream: (Stream, &[u8]),
+    packing: Packing,
+    history: Option<(History, &[u8])>,
+) -> Result<Vec<u8>, Error> {
     let (name, plain) = stream;
     let mut best = Best { coder: 0, history: None, bytes: plain.to_vec() };
     // LZMA packs some 6 % better than Zstandard, which is tried where it does not cost much.

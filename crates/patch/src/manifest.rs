@@ -208,7 +208,7 @@ impl Manifest {
         if self.chunks.iter().skip(changes).any(|chunk| chunk.kind == ChunkKind::Changes) {
             return fail("a chunk of changes follows a chunk of another kind");
         }
-        if self.chunks.iter().skip(changes + 1).any(|chunk| chunk.kind == ChunkKind::Model) {
+        if self.chunks.iter().skip(changes.saturating_add(1)).any(|chunk| chunk.kind == ChunkKind::Model) {
             return fail("a model is not the only one, or follows a delta chunk");
         }
         if is_tree != (changes > 0) {

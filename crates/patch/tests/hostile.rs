@@ -152,7 +152,7 @@ fn lengths_in_frames() {
         forge.build()
     };
     for len in HOSTILE {
-        for coder in [0, 1, 2] {
+        for coder in [0, 1, 2, 3, 4] {
             let history = (coder == 2).then_some([0, 0, 1]);
             refused("a stream", &with(1, frame(coder, &[(6, len)], history, b"x")));
             refused(

@@ -140,14 +140,14 @@ fn what_is_unknown_is_named_and_asks_for_a_newer_program() {
     };
     let field = Forge { more: vec![(12, vec![0])], ..Forge::example() };
     let mut kind = Forge::example();
-    kind.chunk().kind = 2;
+    kind.chunk().kind = 3;
     let chunk = |bytes: Vec<u8>| {
         let mut forge = Forge::example();
         forge.chunks = vec![forge::Chunk::of(1, 1, 21, bytes)];
         forge.build()
     };
-    let coder = chunk(forge::frame(3, &[(6, 1)], None, b"x"));
-    let stream = chunk(forge::frame(0, &[(8, 1)], None, b"x"));
+    let coder = chunk(forge::frame(5, &[(6, 1)], None, b"x"));
+    let stream = chunk(forge::frame(0, &[(11, 1)], None, b"x"));
     let version = Forge { head: *b"\x89SIDE\r\n\x1a\x02\0\0\0", ..Forge::example() };
     for patch in [field.build(), kind.build(), coder, stream, version.build()] {
         let error = unknown(patch);

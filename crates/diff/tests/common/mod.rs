@@ -4,11 +4,23 @@
 use siding_image::{Content, Entry, FileRef, Image, Meta, Node, Sink, Tree, verity};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
+}
+
+/// Where an image's contents lie in its flat space.
+pub(crate) fn contents_of(image: &Image) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let sizes = image.blobs().iter().map(|blob| blob.bytes().unwrap().len());
+    let ranges = sizes.map(|size| {
+        end += size;
+        end - size..end
+    });
+    ranges.collect()
 }
 
 /// Keeps what it is given.

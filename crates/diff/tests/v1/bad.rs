@@ -3,7 +3,7 @@
 use crate::common::meta;
 use crate::forge::{
     ALICE, BOB, Chunk, EXAMPLE_NEW, EXAMPLE_OLD, Forge, Image as Listed, array, bytes as forge_bytes,
-    envelope, frame, kid, numbers, signature_entry, signed, text, uint,
+    envelope, frame, kid, lzma, number, numbers, signature_entry, signed, text, uint,
 };
 use crate::good;
 use siding_image::{Changes, Content, Entry, FileRef, Image, Meta, Node, Tree, verity};
@@ -41,7 +41,10 @@ impl Sources {
 }
 
 pub(crate) fn all() -> Vec<Case> {
-    [file(), manifest(), chunk(), delta(), tree(), changes()].into_iter().flatten().collect()
+    [file(), manifest(), chunk(), coded(), model(), delta(), tree(), changes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn case(name: &'static str, error: &'static str, patch: Vec<u8>) -> Case {
@@ -183,7 +186,7 @@ fn manifest() -> Vec<Case> {
                 f.chunks[0].target = u64::MAX;
             })
         }),
-        case("chunk-kind-unknown", "chunk kind 2", example(|f| f.chunk().kind = 2)),
+        case("chunk-kind-unknown", "chunk kind 3", example(|f| f.chunk().kind = 3)),
         case(
             "stored-too-long",
             "chunk 0, stored",
@@ -219,9 +222,9 @@ fn chunk() -> Vec<Case> {
     let named = [&[0x28, 0xb5, 0x2f, 0xfd, 0x21, 9][..], &zstd[5..]].concat();
     let halves = [zstd_frame(&plain[..10]), zstd_frame(&plain[10..])].concat();
     vec![
-        case("coder-unknown", "coder 3", of(23, frame(3, &streams, None, &plain))),
+        case("coder-unknown", "coder 5", of(23, frame(5, &streams, None, &plain))),
         case("coder-reserved", "coder 16", of(23, frame(16, &streams, None, &plain))),
-        case("stream-unknown", "stream 8", raw(&[(0, 1), (1, 1), (8, 21)], 23)),
+        case("stream-unknown", "stream 11", raw(&[(0, 1), (1, 1), (11, 21)], 23)),
         case("stream-twice", "stream occurs twice", raw(&[(0, 1), (0, 1), (6, 21)], 23)),
         case("stream-empty", "empty stream", raw(&[(0, 1), (1, 1), (2, 0), (6, 21)], 23)),
         case("frame-without-streams", "holds no stream", of(0, frame(0, &[], None, &[]))),
@@ -237,7 +240,8 @@ fn chunk() -> Vec<Case> {
             of(23, [&[0, 3, 0, 0x81, 0][..], &[1, 1, 6, 21, 23], &plain].concat()),
         ),
         case("decoded-length-wrong", "do not add up", raw(&streams, 24)),
-        case("changes-in-a-delta", "mixed", raw(&[(0, 1), (1, 1), (7, 21)], 23)),
+        case("changes-in-a-delta", "chunk of another kind", raw(&[(0, 1), (1, 1), (7, 21)], 23)),
+        case("model-stream-in-a-delta", "chunk of another kind", raw(&[(0, 1), (1, 1), (8, 21)], 23)),
         case("raw-length-wrong", "raw frame's length", of(23, frame(0, &streams, None, &plain[1..]))),
         case("zstd-damaged", "not exactly one frame", packed(&zstd[1..])),
         case("zstd-two-frames", "not exactly one frame", packed(&halves)),
@@ -270,6 +274,193 @@ fn chunk() -> Vec<Case> {
 fn zstd_frame(plain: &[u8]) -> Vec<u8> {
     let len = plain.len() as u8;
     [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, len, len << 3 | 1, len >> 5, 0], plain].concat()
+}
+
+/// Frames of the coders 3 and 4.
+fn coded() -> Vec<Case> {
+    let plain = [&[21, 0][..], EXAMPLE_NEW].concat();
+    let packed = [&[0], &lzma(&plain)[..]].concat();
+    let lzma = |name, coded: &[u8]| {
+        let mut forge = Forge::example();
+        forge.chunks = vec![Chunk::of(1, 23, 21, frame(3, &[(0, 1), (1, 1), (6, 21)], None, coded))];
+        case(name, "lzma frame", forge.build())
+    };
+    let with = |properties: u8| [&[properties], &packed[1..]].concat();
+    let (list, small) = adaptive_example();
+    let adaptive = |name, error, coded: &[u8]| case(name, error, adaptive_patch(&list, coded).build());
+    let flipped = {
+        let mut coded = small.clone();
+        coded[small.len() / 2] ^= 0x10;
+        coded
+    };
+    let damaged = "too short, too long or damaged";
+    vec![
+        lzma("lzma-cut", &packed[..packed.len() - 1]),
+        lzma("lzma-trails", &[&packed[..], &[0]].concat()),
+        lzma("lzma-properties-missing", &[]),
+        lzma("lzma-properties-past-224", &with(225)),
+        // 4 bits of context and 1 of position.
+        lzma("lzma-properties-take-five-bits", &with(4 + 9)),
+        lzma("lzma-starts-wrong", &[&packed[..1], &[1], &packed[2..]].concat()),
+        adaptive("adaptive-cut", damaged, &small[..small.len() - 2]),
+        adaptive("adaptive-trails", damaged, &[&small[..], &[0]].concat()),
+        adaptive("adaptive-flipped", damaged, &flipped),
+        adaptive("adaptive-head-cut", "has no head", &small[..4]),
+        adaptive(
+            "adaptive-head-too-small",
+            "has no head",
+            &[&[0xff, 0xff, 0xff, 0, 0], &small[5..]].concat(),
+        ),
+        case("adaptive-in-a-large-chunk", "more than 128 KiB", {
+            let mut forge = Forge::example();
+            let len = (128 << 10) + 1;
+            forge.chunks = vec![Chunk::of(1, len, 21, frame(4, &[(6, len)], None, &small))];
+            forge.build()
+        }),
+    ]
+}
+
+/// Some text as literals, as the adaptive coder has them: lengths of the streams, and the coded bytes.
+fn adaptive_example() -> ([(u8, u64); 3], Vec<u8>) {
+    let text = adaptive_text();
+    let all = siding_patch::Instruction { literals: &text, from: 0, source: &[], target: &[] };
+    let packing = siding_patch::Packing { zstd: 3, dense: true };
+    let chunk = siding_patch::encode_delta(&[all], 0, packing, None).unwrap();
+    let list = [(0, 2), (1, 1), (6, text.len() as u64)];
+    let head = 2 + 2 + 2 + 1 + number(text.len() as u64).len();
+    assert_eq!(chunk.bytes[..2], [4, 3], "the adaptive coder is the best for it");
+    let stored = (0..3)
+        .map(|len| &chunk.bytes[head + len..])
+        .find(|rest| head + number(rest.len() as u64).len() + rest.len() == chunk.bytes.len());
+    (list, stored.unwrap().to_vec())
+}
+
+fn adaptive_text() -> Vec<u8> {
+    fs::read(crate::testdata().join("LICENSE.OpenSSL")).unwrap()[..600].to_vec()
+}
+
+fn adaptive_patch(list: &[(u8, u64)], coded: &[u8]) -> Forge {
+    let text = adaptive_text();
+    let mut forge = Forge::example();
+    forge.target = Listed::file("1.0 (a)", &text);
+    let decoded = list.iter().map(|(_, len)| len).sum();
+    forge.chunks = vec![Chunk::of(1, decoded, text.len() as u64, frame(4, list, None, coded))];
+    forge
+}
+
+/// What the bad frames are made from.
+pub(crate) fn good_frames() -> [(Forge, Vec<u8>); 2] {
+    let plain = [&[21, 0][..], EXAMPLE_NEW].concat();
+    let mut packed = Forge::example();
+    let coded = [&[0], &lzma(&plain)[..]].concat();
+    packed.chunks = vec![Chunk::of(1, 23, 21, frame(3, &[(0, 1), (1, 1), (6, 21)], None, &coded))];
+    let (list, coded) = adaptive_example();
+    [(packed, EXAMPLE_NEW.to_vec()), (adaptive_patch(&list, &coded), adaptive_text())]
+}
+
+// ---- section 4.6: models
+
+/// The three streams, from lists.
+#[derive(Clone)]
+struct Parts {
+    /// Kind, gap, length, space, signed address; a signed link, if its kind has one.
+    regions: Vec<(u64, u64, u64, u64, i64, Option<i64>)>,
+    /// Gap, length twice and one more for code.
+    spans: Vec<(u64, u64)>,
+    /// Gap, length, signed address.
+    segments: Vec<(u64, u64, i64)>,
+    addresses: Vec<u64>,
+    shifts: Vec<u64>,
+}
+
+impl Parts {
+    fn example() -> Self {
+        Self {
+            regions: vec![(1, 0, 8, 0, 4096, None), (3, 0, 9, 1, 96, Some(-7))],
+            spans: vec![(4096, 17), (1 << 40, 32)],
+            segments: vec![(0, 8, 4096), (4, 9, 32)],
+            addresses: vec![4100, 1],
+            shifts: vec![8, 8 + 32],
+        }
+    }
+
+    fn streams(&self) -> [Vec<u8>; 3] {
+        let mut out = number(self.regions.len() as u64);
+        for (kind, gap, len, space, address, link) in &self.regions {
+            out.extend([numbers(&[*kind, *gap, *len, *space]), signed(*address)].concat());
+            out.extend(link.map(signed).unwrap_or_default());
+        }
+        out.extend(number(self.spans.len() as u64));
+        self.spans.iter().for_each(|(gap, len)| out.extend(numbers(&[*gap, *len])));
+        out.extend(number(self.segments.len() as u64));
+        for (gap, len, address) in &self.segments {
+            out.extend([numbers(&[*gap, *len]), signed(*address)].concat());
+        }
+        [out, numbers(&self.addresses), numbers(&self.shifts)]
+    }
+}
+
+/// The example with a model ahead of it that holds these streams.
+fn modelled([regions, addresses, shifts]: &[Vec<u8>; 3]) -> Forge {
+    let mut forge = Forge::example();
+    forge.chunks.insert(0, Chunk::model(regions, addresses, shifts));
+    forge
+}
+
+/// The patch that the bad ones of models are made from.
+pub(crate) fn good_model() -> Forge {
+    modelled(&Parts::example().streams())
+}
+
+fn model() -> Vec<Case> {
+    let good = Parts::example().streams();
+    let with = |name, error, change: &dyn Fn(&mut Parts)| {
+        let mut parts = Parts::example();
+        change(&mut parts);
+        case(name, error, modelled(&parts.streams()).build())
+    };
+    let forged = |name, error, change: &dyn Fn(&mut Forge)| {
+        let mut forge = good_model();
+        change(&mut forge);
+        case(name, error, forge.build())
+    };
+    let bytes = |name, error, change: &dyn Fn(&mut [Vec<u8>; 3])| {
+        let mut streams = good.clone();
+        change(&mut streams);
+        case(name, error, modelled(&streams).build())
+    };
+    vec![
+        forged("model-twice", "not the only one", &|f| f.chunks.insert(0, f.chunks[0].clone())),
+        forged("model-after-a-delta", "follows a delta chunk", &|f| f.chunks.reverse()),
+        forged("model-makes-bytes", "any other none", &|f| f.chunk().target = 1),
+        forged("model-too-long", "chunk 0, decoded", &|f| f.chunk().decoded = (2 << 20) + 1),
+        forged("model-with-a-history", "refers to a history", &|f| {
+            let stored = frame(2, &[(8, 3)], Some([0, 1, 0]), &zstd_frame(&[0; 3]));
+            f.chunks[0] = Chunk::of(2, 3, 0, stored);
+        }),
+        forged("delta-stream-in-a-model", "chunk of another kind", &|f| {
+            f.chunks[0] = Chunk::of(2, 3, 0, frame(0, &[(6, 3)], None, &[0; 3]));
+        }),
+        with("region-kind-unknown", "unknown kind", &|p| p.regions[0].0 = 13),
+        with("region-past-all-addresses", "past the end of all addresses", &|p| p.regions[1].1 = 1 << 63),
+        with("region-leaves-its-space", "region leaves its space", &|p| p.regions[0].4 = -1),
+        with("region-spaces-too-many", "too many spaces", &|p| p.regions[1].3 = 1 << 16),
+        with("span-of-nothing", "span is empty", &|p| p.spans[0].1 = 1),
+        with("span-leaves-its-space", "span leaves its space", &|p| p.spans[1].1 = 1 << 50),
+        with("span-overflows", "cut short or not canonical", &|p| p.spans[1].0 = u64::MAX),
+        with("segment-past-all-addresses", "past the end of all addresses", &|p| p.segments[1].0 = 1 << 63),
+        with("segment-leaves-its-space", "segment leaves its space", &|p| p.segments[0].2 = -1),
+        with("step-address-twice", "one address", &|p| p.addresses[1] = 0),
+        with("step-address-overflows", "overflows", &|p| p.addresses[1] = u64::MAX),
+        with("step-shift-missing", "cut short", &|p| p.shifts.truncate(1)),
+        with("step-shift-left-over", "left over", &|p| p.shifts.push(0)),
+        bytes("regions-cut", "cut short", &|s| {
+            s[0].pop();
+        }),
+        bytes("regions-left-over", "left over", &|s| s[0].push(0)),
+        bytes("regions-long-form", "not canonical", &|s| drop(s[0].splice(..1, [0x82, 0]))),
+        bytes("regions-more-than-there-are", "cut short", &|s| s[0] = number(u64::MAX)),
+    ]
 }
 
 // ---- section 5: deltas
@@ -568,8 +759,13 @@ fn changes() -> Vec<Case> {
         tree_case("changes-trail", "not canonical", &tree_patch(&[&[&good[..], &[0]].concat()])),
         tree_case("changes-cut", "not canonical", &tree_patch(&[&good[..good.len() - 1]])),
         tree("tree-without-changes", "at least one chunk of changes", &|f| drop(f.chunks.remove(0))),
-        tree("changes-after-delta", "follows a delta chunk", &|f| f.chunks.push(f.chunks[0].clone())),
-        tree("changes-make-bytes", "a chunk of changes none", &|f| f.chunk().target = 1),
+        tree("changes-after-delta", "follows a chunk of another kind", &|f| {
+            f.chunks.push(f.chunks[0].clone());
+        }),
+        tree("changes-make-bytes", "any other none", &|f| f.chunk().target = 1),
+        tree("changes-after-a-model", "follows a chunk of another kind", &|f| {
+            f.chunks.insert(0, Chunk::model(&[0, 0, 0], &[], &[]));
+        }),
         tree("tree-makes-too-much", "more than the target", &|f| f.chunks[1].target = 1000),
         tree("tree-makes-too-little", "new files need 6", &|f| f.chunks[1].target = 5),
         tree("tree-digest-wrong", "list of entries came out wrong", &|f| f.target.digest[0] ^= 1),

@@ -5,8 +5,10 @@ use crate::forge;
 use siding_diff::Level;
 use siding_image::{Content, Image, Node, Tree};
 use siding_patch::{
-    Advisory, Encoded, History, ImageRef, Instruction, Layout, Manifest, PrivateKey, Severity, encode_delta,
+    Advisory, Encoded, History, ImageRef, Instruction, Layout, Manifest, Packing, PrivateKey, Severity,
+    encode_delta, encode_model,
 };
+use siding_predict::{Kind, Model, Region, Segment, ShiftMap, Span};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -45,6 +47,8 @@ pub(crate) fn all() -> Vec<Case> {
     let tree = later(&described(&testdata().join("ossl-tree/3.0.22")));
     let licence = fs::read(testdata().join("LICENSE.OpenSSL")).unwrap();
     let edited = [&licence[1500..], &[0; 400], b"something new\n", &licence[..1400]].concat();
+    let turned = |n: usize| [&licence[n * 300..], b"!\n", &licence[..n * 300]].concat();
+    let twisted: Vec<u8> = (0..14).flat_map(turned).collect();
     let leaning = [licence.clone(), licence.iter().rev().copied().collect(), licence].concat();
     let zeros = [b"begin".to_vec(), vec![0; 1_000_000], b"end".to_vec()].concat();
     vec![
@@ -89,6 +93,20 @@ pub(crate) fn all() -> Vec<Case> {
             fresh: vec![leaning.clone()],
             signers: &[],
             making: Making::Hand(leaning, lean),
+        },
+        Case {
+            name: "moved.siding",
+            source: Source::Bytes(MOVES),
+            fresh: vec![MOVED.to_vec()],
+            signers: &[forge::BOB],
+            making: Making::Hand(MOVED.to_vec(), predict),
+        },
+        Case {
+            name: "lzma.siding",
+            source: Source::File("LICENSE.OpenSSL.copyright"),
+            fresh: vec![twisted.clone()],
+            signers: &[],
+            making: Making::Hand(twisted, densely),
         },
         Case {
             name: "zeros.siding",
@@ -216,7 +234,41 @@ fn after_source(source: &[u8], target: &[u8]) -> Vec<Encoded> {
 fn literals(target: &[u8], range: std::ops::Range<usize>, history: History, bytes: &[u8]) -> Encoded {
     let start = range.start as u64;
     let all = Instruction { literals: &target[range], from: 0, source: &[], target: &[] };
-    encode_delta(&[all], start, siding_patch::Packing::zstd(19), Some((history, bytes))).unwrap()
+    encode_delta(&[all], start, Packing::zstd(19), Some((history, bytes))).unwrap()
+}
+
+/// A call of 1340 at 1100, and at 4010 its address; see `docs/prediction.md`.
+const MOVES: &[u8] = b"\xe8\x3b\x02\0\0\xc3\x90\x90\x40\x13\0\0\0\0\0\0";
+/// The same 4 bytes on, where everything from 1200 on moved by 20 and from 4000 on by 1000.
+const MOVED: &[u8] = b"new!\xe8\x5b\x02\0\0\xc3\x90\x90\x60\x13\0\0\0\0\0\0";
+
+/// A model, and a copy that needs no difference.
+fn predict(_source: &[u8], target: &[u8]) -> Vec<Encoded> {
+    let region = |start, address, kind| Region { start, len: 8, address, kind, link: 0 };
+    let segment = |start, address| Segment { start, len: 8, address };
+    let model = Model::new(
+        vec![region(0, 0x1100, Kind::X86_64), region(8, 0x4010, Kind::Words64)],
+        vec![
+            Span { start: 0x1000, end: 0x3000, code: true },
+            Span { start: 0x4000, end: 0x4100, code: false },
+        ],
+        vec![segment(4, 0x1100), segment(12, 0x5010)],
+        ShiftMap::new(vec![(0x1200, 0x20), (0x4000, 0x1000)]),
+    );
+    let streams = model.unwrap().encode();
+    let copied = &target[4..];
+    let all = Instruction { literals: &target[..4], from: 0, source: copied, target: copied };
+    let packing = Packing::zstd(19);
+    vec![
+        encode_model(streams.regions, streams.addresses, streams.shifts, packing).unwrap(),
+        encode_delta(&[all], 0, packing, None).unwrap(),
+    ]
+}
+
+/// One chunk of literals, too large for the adaptive coder.
+fn densely(_source: &[u8], target: &[u8]) -> Vec<Encoded> {
+    let all = Instruction { literals: target, from: 0, source: &[], target: &[] };
+    vec![encode_delta(&[all], 0, Packing { zstd: 19, dense: true }, None).unwrap()]
 }
 
 /// Copies from both sides of the source's end.
@@ -228,5 +280,5 @@ fn from_nothing(source: &[u8], target: &[u8]) -> Vec<Encoded> {
         copy(1 << 62, zeros, zeros),
         copy(13, &source[13..], &target[target.len() - 3..]),
     ];
-    vec![encode_delta(&list, 0, siding_patch::Packing::zstd(19), None).unwrap()]
+    vec![encode_delta(&list, 0, Packing::zstd(19), None).unwrap()]
 }

@@ -2,7 +2,10 @@
 
 use super::coder::Coder;
 use super::mixer::{Guess, Mixer, deeper, spread};
-use super::tables::{LEARNT, PLACE_BITS, SHORTEST};
+use super::tables::{
+    HASH_BYTES, HASH_VALUES, LEARNT, PLACE_BITS, SET_BYTES, SET_VALUES, SHORTEST, SPREAD, SPREAD_FIVE,
+    SPREAD_SAME, SURE,
+};
 use crate::cursor::Cursor;
 
 /// Codes a byte as two nibbles.
@@ -46,7 +49,7 @@ impl Matcher {
     }
 
     fn slot(&self, recent: u64) -> usize {
-        ((recent & 0xff_ffff_ffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+        ((recent & 0xff_ffff_ffff).wrapping_mul(SPREAD_FIVE) >> self.shift) as usize
     }
 
     /// What the match expects next.
@@ -73,7 +76,7 @@ impl Matcher {
         }
         let slot = self.slot(recent);
         let place = &mut self.places[slot];
-        let check = (recent as u32).wrapping_mul(0x9e37_79b1) & 0xff00_0000;
+        let check = (recent as u32).wrapping_mul(SPREAD) & 0xff00_0000;
         if self.len == 0 && *place > 0 && *place & 0xff00_0000 == check {
             let at = (*place & 0xff_ffff) as usize;
             let back = bytes[..at.min(bytes.len())].iter().rev().zip(bytes.iter().rev());
@@ -106,7 +109,7 @@ pub(super) fn code_bytes<C: Coder>(
         let mut byte = known.unwrap_or(0);
         if i + LEARNT >= start {
             let r = recent;
-            let id = id.wrapping_mul(8) + 0x1b00;
+            let id = id.wrapping_mul(8) + HASH_BYTES;
             let hashes = [
                 spread(id, r as u32 & 0xff),
                 spread(id + 1, r as u32 & 0xffff),
@@ -115,7 +118,7 @@ pub(super) fn code_bytes<C: Coder>(
                 spread(spread(id + 5, (r >> 24) as u32 & 0xff), (i as u32 & 3) << 8 | r as u32 & 0xff),
             ];
             let guess = matcher.guess(&bytes);
-            let set = 40 + (guess.map_or(0, |(_, trust)| 1 + usize::from(trust > 15))) * 2;
+            let set = SET_BYTES + (guess.map_or(0, |(_, trust)| 1 + usize::from(trust > SURE))) * 2;
             byte = if i < start {
                 code_byte(&mut super::coder::Trainer, mixer, &hashes, set, guess, byte)
             } else {
@@ -179,16 +182,16 @@ pub(super) fn code_values<C: Coder>(
         let shape = at << 4 | place.run.min(15) as u32;
         let before = if at > 0 { recent as u32 & 0xff } else { 0x100 };
         let same = (last >> (8 * at)) as u32 & 0xff;
-        let id = 0x7a00;
+        let id = HASH_VALUES;
         let so_far = (run as u32).wrapping_add((run >> 32) as u32);
         let hashes = [
             spread(spread(id, shape), before),
-            spread(spread(id + 1, shape), so_far ^ same << 24 ^ same.wrapping_mul(0x0101_0700)),
+            spread(spread(id + 1, shape), so_far ^ same << 24 ^ same.wrapping_mul(SPREAD_SAME)),
             spread(spread(spread(id + 2, shape), so_far), last as u32),
             spread(spread(id + 4, shape << 4 | place.position as u32 & 3), place.gap.min(255) as u32),
             spread(spread(spread(id + 5, last as u32), so_far), older as u32),
         ];
-        let set = 48 + (at.min(2) as usize) * 2;
+        let set = SET_VALUES + (at.min(2) as usize) * 2;
         let plain = plain.get(i).copied().unwrap_or(0);
         let byte = code_byte(coder, mixer, &hashes, set, None, plain);
         if place.at < 8 {

@@ -2,7 +2,8 @@
 
 use super::coder::{Coder, ONE, SCALE};
 use super::tables::{
-    BIAS, FRESH, RATE_FIRST, RATE_LAST, RATES, SETS, WEIGHT_CONTEXT, WEIGHT_MATCH, squash, stretch,
+    BIAS, FRESH, RATE_FIRST, RATE_LAST, RATES, SETS, SPREAD, SPREAD_HASH, WEIGHT_CONTEXT, WEIGHT_MATCH,
+    WEIGHT_MOST, squash, stretch,
 };
 
 /// What a context's nibbles were: `[0]` is the context's tag; `[node]` the probability of a 1 at that node of
@@ -151,9 +152,6 @@ fn adjust(weight: i32, x: i32, error: i32) -> i32 {
     (weight + ((x * error + (1 << 13)) >> 14)).clamp(-WEIGHT_MOST, WEIGHT_MOST)
 }
 
-/// ±2: eight inputs below 2048 with weights up to this sum to less than 2³¹.
-const WEIGHT_MOST: i32 = (1 << 17) - 1;
-
 /// Moves a counter towards what came: by much at first, by less and less later.
 #[inline(always)]
 fn learn(counter: u16, bit: u32) -> u16 {
@@ -168,7 +166,7 @@ fn learn(counter: u16, bit: u32) -> u16 {
 /// Spreads a context's number over 32 bits, well in the upper and fairly in the lower ones.
 #[inline(always)]
 pub(super) fn spread(seed: u32, value: u32) -> u32 {
-    let mixed = (seed ^ value.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b);
+    let mixed = (seed ^ value.wrapping_mul(SPREAD)).wrapping_mul(SPREAD_HASH);
     mixed ^ mixed >> 15
 }
 

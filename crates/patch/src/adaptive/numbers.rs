@@ -2,6 +2,7 @@
 
 use super::coder::Coder;
 use super::mixer::{Guess, Mixer, deeper, spread};
+use super::tables::{HASH_NUMBERS, SPREAD_PATH};
 
 /// One stream of numbers of a group, while it is coded.
 pub(super) struct Member<'a> {
@@ -72,7 +73,7 @@ fn code_number<C: Coder>(
     number: u64,
 ) -> u64 {
     let past = &member.past;
-    let id = member.id.wrapping_mul(8) + 0x4e00;
+    let id = member.id.wrapping_mul(8) + HASH_NUMBERS;
     let [a, b, _] = past.last.map(|number| number.min(0xffff_ffff) as u32);
     let (near, far) = (near.min(0xffff_ffff) as u32, far.min(0xffff_ffff) as u32);
     let hashes = [
@@ -115,7 +116,7 @@ fn code_number<C: Coder>(
             let which = if value == 1 { 2 } else { 3 };
             let bits = nibble(&deep, set + which, bits) & ((1 << now) - 1);
             value = value << now | u64::from(bits);
-            path = path.wrapping_mul(0x2545).wrapping_add(bits + 1);
+            path = path.wrapping_mul(SPREAD_PATH).wrapping_add(bits + 1);
         }
     }
     member.past.push(value, first);

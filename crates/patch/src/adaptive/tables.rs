@@ -33,6 +33,25 @@ pub(super) const BIAS: i32 = 256;
 /// How fast a set of weights moves at first and in the end.
 pub(super) const RATE_FIRST: i32 = 14 << 4;
 pub(super) const RATE_LAST: i32 = 5 << 4;
+/// ±2: eight inputs below 2048 with weights up to this sum to less than 2³¹.
+pub(super) const WEIGHT_MOST: i32 = (1 << 17) - 1;
+
+/// The first hash of numbers, bytes and values; streams lie 8 apart.
+pub(super) const HASH_NUMBERS: u32 = 0x4e00;
+pub(super) const HASH_BYTES: u32 = 0x1b00;
+pub(super) const HASH_VALUES: u32 = 0x7a00;
+/// The first set of weights of bytes and of values; that of numbers is 0, and streams lie 4 apart, modulo 8.
+pub(super) const SET_BYTES: usize = 40;
+pub(super) const SET_VALUES: usize = 48;
+/// A match of more trust than this has sets of its own.
+pub(super) const SURE: usize = 15;
+/// Odd numbers that spread what they multiply: a context's number, a hash, five bytes, a number's path.
+pub(super) const SPREAD: u32 = 0x9e37_79b1;
+pub(super) const SPREAD_HASH: u32 = 0x85eb_ca6b;
+pub(super) const SPREAD_FIVE: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const SPREAD_PATH: u32 = 0x2545;
+/// How the same place of the run before is mixed into a value's hash.
+pub(super) const SPREAD_SAME: u32 = 0x0101_0700;
 
 /// Stretched values are 256ths and stay within this.
 const REACH: i32 = 2047;

@@ -35,7 +35,8 @@ prop_compose! {
     fn any_manifest()(kind in any_kind())(
         component in "[a-zA-Z0-9][a-zA-Z0-9._+-]{0,20}",
         source in any_image(kind), mut target in any_image(kind),
-        changes in vec(any_chunk(ChunkKind::Changes), 1..3), delta in vec(any_chunk(ChunkKind::Delta), 0..4),
+        changes in vec(any_chunk(ChunkKind::Changes), 1..3), model in vec(any_chunk(ChunkKind::Model), 0..2),
+        delta in vec(any_chunk(ChunkKind::Delta), 0..4),
         epoch in prop_oneof![Just(0), any::<u64>()],
         advisories in vec(any_advisory(), 0..3),
         restart in vec("[a-z.@-]{1,10}", 0..3), products in vec("\\PC{1,10}", 0..3),
@@ -45,7 +46,8 @@ prop_compose! {
         let made: u64 = delta.iter().map(|chunk| chunk.target).sum();
         let (kind, size) = (source.identity.kind, &mut target.identity.size);
         *size = if kind == Kind::File { made } else { made.max(*size) };
-        let chunks = if kind == Kind::File { delta } else { [changes, delta].concat() };
+        let changes = if kind == Kind::File { vec![] } else { changes };
+        let chunks = [changes, model, delta].concat();
         let component = component.parse().unwrap();
         Manifest {
             chunks, epoch, advisories, restart, products, created, expires, minimum, notes,

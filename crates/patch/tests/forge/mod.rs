@@ -94,6 +94,15 @@ impl Chunk {
         Self::of(0, len, 0, frame(0, &[(7, len)], None, encoding))
     }
 
+    /// A model's chunk with these streams in one raw frame; those that are empty are left out.
+    pub(crate) fn model(regions: &[u8], addresses: &[u8], shifts: &[u8]) -> Self {
+        let streams = [(8, regions), (9, addresses), (10, shifts)];
+        let list: Vec<(u8, u64)> =
+            streams.iter().filter(|(_, s)| !s.is_empty()).map(|(id, s)| (*id, s.len() as u64)).collect();
+        let plain = [regions, addresses, shifts].concat();
+        Self::of(2, plain.len() as u64, 0, frame(0, &list, None, &plain))
+    }
+
     fn entry(&self) -> Vec<u8> {
         let numbers = [self.kind, self.stored, self.decoded, self.target].map(uint);
         array(&[numbers.to_vec(), vec![bytes(&self.digest)]].concat())
@@ -106,6 +115,60 @@ pub(crate) fn frame(coder: u8, streams: &[(u8, u64)], history: Option<[u64; 3]>,
     streams.iter().for_each(|(id, len)| out.extend([vec![*id], number(*len)].concat()));
     out.extend(history.map(|history| numbers(&history)).unwrap_or_default());
     [out, number(coded.len() as u64), coded.to_vec()].concat()
+}
+
+/// LZMA's data for these bytes, all as literals, with no bits of context: properties, then a range coder's output.
+pub(crate) fn lzma(plain: &[u8]) -> Vec<u8> {
+    let mut coder = Lzma { low: 0, range: u32::MAX, out: vec![0] };
+    let (mut is_match, mut tree) = (1024, [1024; 256]);
+    for byte in plain {
+        coder.bit(&mut is_match, 0);
+        let mut node = 1;
+        for place in (0..8).rev() {
+            let bit = byte >> place & 1;
+            coder.bit(&mut tree[node], bit);
+            node = node * 2 + usize::from(bit);
+        }
+    }
+    (0..4).for_each(|_| coder.shift());
+    coder.out
+}
+
+/// A range coder that keeps all it has written, so that a carry is an addition.
+struct Lzma {
+    low: u32,
+    range: u32,
+    out: Vec<u8>,
+}
+
+impl Lzma {
+    fn bit(&mut self, zero: &mut u32, bit: u8) {
+        let bound = (self.range >> 11) * *zero;
+        if bit == 0 {
+            self.range = bound;
+            *zero += (2048 - *zero) >> 5;
+        } else {
+            self.range -= bound;
+            *zero -= *zero >> 5;
+            let (low, carry) = self.low.overflowing_add(bound);
+            self.low = low;
+            for byte in self.out.iter_mut().rev().take_while(|_| carry) {
+                *byte = byte.wrapping_add(1);
+                if *byte != 0 {
+                    break;
+                }
+            }
+        }
+        if self.range < 1 << 24 {
+            self.range <<= 8;
+            self.shift();
+        }
+    }
+
+    fn shift(&mut self) {
+        self.out.push((self.low >> 24) as u8);
+        self.low <<= 8;
+    }
 }
 
 // ---- section 3: the manifest
