@@ -46,6 +46,22 @@ pub(crate) fn size(image: &Path, round: u64) -> Result<u64> {
     Ok(files.values().sum())
 }
 
+/// Whether `image` is a tree in which ELF programs have at least half of the bytes.
+pub(crate) fn is_elf_tree(image: &Path) -> Result<bool> {
+    if !image.is_dir() {
+        return Ok(false);
+    }
+    let (mut elf, mut all) = (0, 0);
+    for (path, meta) in walk(image)?.iter().filter(|(_, meta)| meta.is_file()) {
+        let mut magic = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic));
+        read.map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        all += meta.len();
+        elf += if magic == b"\x7fELF" { meta.len() } else { 0 };
+    }
+    Ok(elf > 0 && elf * 2 >= all)
+}
+
 /// What is compared of a path, beside its content.
 #[derive(Debug, PartialEq, Eq)]
 struct Facts {

@@ -94,6 +94,7 @@ fn measure_pair(toolbox: &Toolbox, pair: &Pair, options: &Options) -> Result<Row
     let mut row = Row {
         name: pair.name.clone(),
         kind: pair.kind.clone(),
+        elf: pair.kind.starts_with("elf-") || compare::is_elf_tree(&pair.new)?,
         new_bytes: length(&new_tar)?,
         old_pages: compare::size(&pair.old, 4096)?,
         outcomes: Vec::new(),

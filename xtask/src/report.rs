@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) kind: String,
+    /// Whether it is an ELF program or a tree of little else.
+    pub(crate) elf: bool,
     /// The new version's bytes, as one file.
     pub(crate) new_bytes: u64,
     /// What the old version takes when mapped: each of its files in whole pages.
@@ -59,6 +61,17 @@ impl Row {
             let used = ours.apply.resident;
             self.broken.push(format!("apply used {used} bytes, the old image and 64 MiB make {limit}"));
         }
+    }
+
+    /// Our patch against the smallest of any peer.
+    fn ratio(&self, reference: &Reference) -> Option<f64> {
+        let ours = self.outcome(Tool::Siding)?.patch;
+        self.best_peer(reference).map(|best| ours as f64 / best.max(1) as f64)
+    }
+
+    /// Whether it is a security fix, or OpenSSL's libraries: small changes to the same sources.
+    fn is_fix(&self) -> bool {
+        ["sec-", "libssl", "libcrypto"].iter().any(|start| self.name.starts_with(start))
     }
 
     /// The smallest patch of any peer, the reference figure included.
@@ -125,7 +138,6 @@ fn sizes(tools: &Versions, rows: &[Row], reference: &Reference) -> String {
     out += " zucchini | siding ÷ best peer |\n| --- | --- | ---: |";
     out += &" ---: |".repeat(tools.len() + 2);
     out.push('\n');
-    let mut ratios = Vec::new();
     for row in rows {
         let ours = row.outcome(Tool::Siding).map(|o| o.patch);
         let best = row.best_peer(reference);
@@ -139,14 +151,24 @@ fn sizes(tools: &Versions, rows: &[Row], reference: &Reference) -> String {
         for (tool, _) in tools {
             let _ = write!(out, " {} |", cell(row.outcome(*tool).map(|o| o.patch)));
         }
-        let ratio = ours.zip(best).map(|(ours, best)| ours as f64 / best.max(1) as f64);
-        ratios.extend(ratio);
-        let ratio = ratio.map_or(NONE.to_owned(), |ratio| format!("{ratio:.3}"));
+        let ratio = row.ratio(reference).map_or(NONE.to_owned(), |ratio| format!("{ratio:.3}"));
         let _ = writeln!(out, " {} | {ratio} |", cell(reference.get(&row.name).copied()));
     }
-    if let Some(mean) = geometric_mean(&ratios) {
-        let empty = "  |".repeat(tools.len() + 3);
-        let _ = writeln!(out, "| geometric mean |{empty} {mean:.3} |");
+    let none = Reference::new();
+    type Belongs = fn(&Row) -> bool;
+    let groups: [(&str, Belongs, &Reference); 3] = [
+        ("geometric mean", |_| true, reference),
+        ("security fixes and OpenSSL, zucchini aside", Row::is_fix, &none),
+        ("other ELF pairs", |row| row.elf && !row.is_fix(), reference),
+    ];
+    for (name, belongs, reference) in groups {
+        let ratios: Vec<f64> =
+            rows.iter().filter(|row| belongs(row)).filter_map(|row| row.ratio(reference)).collect();
+        if let Some(mean) = geometric_mean(&ratios) {
+            let empty = "  |".repeat(tools.len() + 3);
+            let name = if name == "geometric mean" { name } else { &format!("geometric mean: {name}") };
+            let _ = writeln!(out, "| {name} ({}) |{empty} {mean:.3} |", ratios.len());
+        }
     }
     out
 }
@@ -208,7 +230,7 @@ mod tests {
 
     fn row(outcomes: Vec<(Tool, Outcome)>) -> Row {
         let (name, kind) = ("p".to_owned(), "file".to_owned());
-        Row { name, kind, new_bytes: 1_000_000, old_pages: 4096, outcomes, broken: vec![] }
+        Row { name, kind, elf: false, new_bytes: 1_000_000, old_pages: 4096, outcomes, broken: vec![] }
     }
 
     #[test]
@@ -242,6 +264,33 @@ mod tests {
         assert!(table.contains("| p | file | 1,000,000 | **50** | 200 | 10 | – | 0.250 |"), "{table}");
         let table = sizes(&tools, &rows, &Reference::from([("p".to_owned(), 100)]));
         assert!(table.contains("| 100 | 0.500 |"), "{table}");
+        let columns = |line: &str| line.matches('|').count();
+        assert!(table.lines().all(|line| columns(line) == columns(table.lines().next().unwrap())), "{table}");
+    }
+
+    #[test]
+    fn groups_have_means_of_their_own() {
+        let named = |name: &str, elf: bool, ours: u64| {
+            let outcomes = vec![(Tool::Siding, outcome(ours, 0)), (Tool::Bsdiff, outcome(100, 0))];
+            Row { name: name.to_owned(), elf, ..row(outcomes) }
+        };
+        let rows = [
+            named("sec-x", true, 10),
+            named("libssl-y", true, 40),
+            named("jsc", true, 50),
+            named("text", false, 90),
+        ];
+        let tools = [Tool::Siding, Tool::Bsdiff].map(|tool| (tool, String::new()));
+        // Zucchini's figure counts for other ELF pairs alone.
+        let reference = ["sec-x", "jsc"].map(|name| (name.to_owned(), 80)).into();
+        let table = sizes(&tools, &rows, &reference);
+        assert!(
+            table.contains(
+                "| geometric mean: security fixes and OpenSSL, zucchini aside (2) |  |  |  |  |  | 0.200 |"
+            ),
+            "{table}"
+        );
+        assert!(table.contains("| geometric mean: other ELF pairs (1) |  |  |  |  |  | 0.625 |"), "{table}");
         let columns = |line: &str| line.matches('|').count();
         assert!(table.lines().all(|line| columns(line) == columns(table.lines().next().unwrap())), "{table}");
     }

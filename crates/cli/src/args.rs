@@ -76,7 +76,7 @@ pub(crate) struct Keygen {
 #[cfg(feature = "make")]
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding diff old/libssl.so.3 new/libssl.so.3 -o libssl.siding --key release.key \\\n           --component libssl --from 3.0.20 --to '3.0.20 (a)'"
+    after_help = "Example: siding diff old/libssl.so.3 new/libssl.so.3 -o libssl.siding --key release.key \\\n           --component libssl --from 3.0.20 --to '3.0.20 (a)'\n         siding diff --plan old/libssl.so.3 new/libssl.so.3"
 )]
 pub(crate) struct Diff {
     /// The image the patch starts from
@@ -84,10 +84,13 @@ pub(crate) struct Diff {
     /// The image it makes
     pub(crate) new: PathBuf,
     /// Where to write the patch
-    #[arg(short, long, value_name = "PATCH")]
-    pub(crate) output: PathBuf,
+    #[arg(short, long, value_name = "PATCH", required_unless_present = "plan")]
+    pub(crate) output: Option<PathBuf>,
+    /// Say what would be matched and how much memory that needs, and make nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
     /// Sign with this private key; may be given several times
-    #[arg(long, value_name = "KEY", required_unless_present = "unsigned")]
+    #[arg(long, value_name = "KEY", required_unless_present_any = ["unsigned", "plan"])]
     pub(crate) key: Vec<PathBuf>,
     /// Make a patch without a signature, for trying things out
     #[arg(long, conflicts_with = "key")]
@@ -134,6 +137,18 @@ pub(crate) enum Level {
     Fast,
     Default,
     Best,
+}
+
+#[cfg(feature = "make")]
+impl Level {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Default => "default",
+            Self::Best => "best",
+        }
+    }
 }
 
 /// Add a signature to a patch
@@ -194,12 +209,18 @@ pub(crate) struct Apply {
 
 /// Show what a patch is, what it changes, and where its bytes go
 ///
-/// Trusts nothing and needs no key; use `siding verify` to know who made it.
+/// Bytes are told by file, by region of the old image, and by stream. Trusts nothing and needs no key; use
+/// `siding verify` to know who made it.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example: siding inspect libssl.siding")]
+#[command(
+    after_help = "Example: siding inspect libssl.siding\n         siding inspect libssl.siding --old old/libssl.so.3      (and what was predicted right)"
+)]
 pub(crate) struct Inspect {
     /// The patch; - for standard input
     pub(crate) patch: PathBuf,
+    /// Also rebuild everything from this image, in memory, and count the references that were predicted right
+    #[arg(long, value_name = "OLD")]
+    pub(crate) old: Option<PathBuf>,
 }
 
 /// Check a patch: its signatures, every byte of it, and on request what it makes

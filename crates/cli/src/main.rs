@@ -17,6 +17,8 @@ mod keys;
 mod make;
 mod offline;
 mod output;
+#[cfg(feature = "make")]
+mod plan;
 mod progress;
 mod status;
 mod time;

@@ -5,6 +5,7 @@ use crate::bytes::{count, percent, size};
 use crate::failure::Failure;
 use crate::keys;
 use crate::output::Reply;
+use crate::plan;
 use crate::progress::Show;
 use serde_json::{Value, json};
 use siding_diff::Step;
@@ -51,14 +52,17 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
 }
 
 pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
+    // Without --plan the command line has an output.
+    let Some(output) = args.output.as_deref().filter(|_| !args.plan) else { return plan::plan(args) };
     let started = Instant::now();
     let keys = args.key.iter().map(|path| keys::private(path)).collect::<Result<Vec<_>, _>>()?;
     let advisories =
         args.advisory.iter().map(|path| advisories(path)).collect::<Result<Vec<_>, _>>()?.concat();
     let to = args.to.clone().map_or_else(|| next_supplement(&args.from), Ok)?;
     let component = args.component.clone().map_or_else(|| component_of(&args.new), Ok)?;
-    may_replace(&args.output, &[&args.old, &args.new])?;
+    may_replace(output, &[&args.old, &args.new])?;
     let (old, new) = (Image::open(&args.old)?, Image::open(&args.new)?);
+    plan::warn(args, &old, &new, show);
     let source = ImageRef { version: args.from.clone(), identity: old.identity() };
     let target = ImageRef { version: to, identity: new.identity() };
     let manifest = Manifest {
@@ -76,11 +80,11 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     show.finish();
     let mut bytes = Vec::new();
     let written = siding_patch::write(&manifest, &delta.chunks, &keys, &mut bytes)?;
-    put_in_place(&args.output, &bytes)?;
+    put_in_place(output, &bytes)?;
     let (seconds, whole) = (started.elapsed().as_secs_f64(), new.identity().size);
     let text = format!(
         "{}: {} {} → {}\n{}, {} of the new image ({}); {}, {}; {}; {seconds:.1} s",
-        args.output.display(),
+        output.display(),
         manifest.component,
         manifest.source.version,
         manifest.target.version,
@@ -96,7 +100,7 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
         },
     );
     let json = json!({
-        "patch": args.output, "component": manifest.component.as_str(), "bytes": written, "new_bytes": whole,
+        "patch": output, "component": manifest.component.as_str(), "bytes": written, "new_bytes": whole,
         "from": manifest.source.version.to_string(), "to": manifest.target.version.to_string(),
         "chunks": delta.chunks.len(), "covers": delta.covers, "copied": delta.copied, "literals": delta.literals,
         "signatures": keys.len(), "seconds": seconds,

@@ -46,10 +46,12 @@ impl Target {
         let made = if fresh.is_empty() { &b""[..] } else { CONTENT };
         let removed = removed.iter().map(|path| path.to_vec()).collect();
         let changes = Changes { removed, put, fresh, ..Changes::default() };
-        let mut chunks = vec![siding_patch::encode_changes(&changes, siding_patch::Packing::zstd(3)).unwrap()];
+        let mut chunks =
+            vec![siding_patch::encode_changes(&changes, siding_patch::Packing::zstd(3)).unwrap()];
         if !made.is_empty() {
             let place = siding_patch::Instruction { literals: made, from: 0, source: &[], target: &[] };
-            chunks.push(siding_patch::encode_delta(&[place], 0, siding_patch::Packing::zstd(3), None).unwrap());
+            chunks
+                .push(siding_patch::encode_delta(&[place], 0, siding_patch::Packing::zstd(3), None).unwrap());
         }
         let good = self.lab.read("a.siding");
         let good = siding_patch::open(good.as_slice(), &Trust::anyone(), &Limits::default()).unwrap();

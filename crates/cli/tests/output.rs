@@ -219,9 +219,58 @@ fn progress_comes_as_lines_of_json() {
         }
         assert_eq!(lines.last().unwrap()["done"], lines.last().unwrap()["total"], "{done}");
     }
+    // Within a step it only goes forward, and each step reaches its end.
+    let lines = lab.run("diff old new-a -o p --key maker.key --progress json").err;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    for (line, next) in lines.iter().zip(lines.iter().skip(1).map(Some).chain([None])) {
+        match next.filter(|next| next["step"] == line["step"]) {
+            Some(next) => assert!(next["done"].as_u64() > line["done"].as_u64(), "{line} then {next}"),
+            None => assert_eq!(line["done"], line["total"]),
+        }
+    }
     // Nothing is shown where nobody looks.
     assert_eq!(lab.ok("apply a.siding old out-2 --trust maker.pub").err, "");
     assert_eq!(lab.ok("apply a.siding old out-3 --trust maker.pub --progress none").err, "");
+}
+
+#[test]
+fn a_plan_says_what_is_matched_and_makes_nothing() {
+    let lab = Lab::new();
+    for (version, name) in [("3.0.20", "old"), ("3.0.22", "new")] {
+        let from = common::testdata().join("libssl").join(version).join("libssl.so.3");
+        fs::copy(from, lab.path(name)).unwrap();
+    }
+    let before = lab.names(".");
+    lab.ok("diff --plan old new").says(&["688.2 KB, a file", "ELF x86-64", "are predicted", "memory"]);
+    let plan = lab.json("diff --plan old new --level best -o p");
+    assert_eq!((&plan["pair"], &plan["level"]), (&json!(true), &json!("best")));
+    assert_eq!((&plan["changed_files"], &plan["changed_bytes"]), (&json!(1), &json!(688_160)));
+    let program =
+        json!({ "format": "ELF", "architecture": "x86-64", "files": 1, "bytes": 688_160, "predicted": true });
+    assert_eq!(plan["programs"], json!([program]));
+    let memory = plan["memory_bytes"].as_u64().unwrap();
+    assert!((688_160..=8 * 2 * 688_160 + (64 << 20)).contains(&memory), "{memory}");
+    assert_eq!(lab.names("."), before);
+    // What makes no pair is said, not refused.
+    fs::create_dir(lab.path("tree")).unwrap();
+    lab.ok("diff --plan old tree").says(&["make no pair"]);
+    assert_eq!(lab.json("diff --plan old tree")["pair"], false);
+}
+
+#[test]
+fn a_lot_of_memory_is_announced() {
+    let lab = Lab::new();
+    for name in ["old", "new"] {
+        fs::File::create(lab.path(name)).unwrap().set_len(400 << 20).unwrap();
+    }
+    lab.write("small", b"small");
+    assert!(lab.diff("old new -o p").err.contains("needs about "));
+    assert_eq!(lab.diff("old new -o p --progress none").err, "");
+    assert_eq!(lab.diff("old small -o p --json --level fast --progress none").err, "");
+    let line: Value = serde_json::from_str(&lab.diff("old new -o p --json").err).unwrap();
+    assert!(line["memory_bytes"].as_u64() > Some(1_000_000_000), "{line}");
+    has(&line, &["step", "done", "total"]);
+    assert_eq!(lab.diff("small small -o p").err, "");
 }
 
 /// The stored bytes by stream, with heads and manifest, are the whole file; a frame that several streams share
@@ -229,7 +278,8 @@ fn progress_comes_as_lines_of_json() {
 #[track_caller]
 fn bytes_add_up(lab: &Lab, patch: &str) {
     let text = lab.ok(&format!("inspect {patch}")).out;
-    let (_, table) = text.split_once("Where the bytes go, stream by stream\n").expect("no table of streams");
+    let (_, table) = text.split_once("Where the bytes go, stream by stream").expect("no table of streams");
+    let (_, table) = table.split_once('\n').expect("no table of streams");
     let number =
         |line: &str| line.split_whitespace().next().unwrap().replace(',', "").parse::<u64>().unwrap();
     let rows: Vec<&str> = table.lines().skip(1).filter(|line| !line.trim().is_empty()).collect();
