@@ -61,7 +61,9 @@ pub(crate) fn find(
         false => (search.plain()?, ShiftMap::default()),
     };
     progress(Step::Match, total, total);
-    Ok(Found { covers: cover::covers(text, &copies, &fresh.zeros), model: model.with_map(map) })
+    // Without steps nothing travels, so the device predicts nothing, and neither may the maker.
+    let model = if map.steps().is_empty() { Model::default() } else { model.with_map(map) };
+    Ok(Found { covers: cover::covers(text, &copies, &fresh.zeros), model })
 }
 
 /// Two sides and how to compare them.
