@@ -243,3 +243,13 @@ proptest! {
         prop_assert_eq!(&ours[..], [theirs]);
     }
 }
+
+#[test]
+fn a_target_that_is_no_program_is_not_predicted() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/libssl");
+    let read = |version| fs::read(root.join(version).join("libssl.so.3")).unwrap();
+    let (old, mut new) = (read("3.0.20"), read("3.0.22"));
+    new[0] ^= 1;
+    let (_dir, old, target) = images(&old, &new);
+    assert_eq!(apply(&patch(&old, &target, Level::Default), &old), [new]);
+}
