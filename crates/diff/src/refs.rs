@@ -32,7 +32,7 @@ pub(crate) fn collect<'a>(
     bytes_of: impl Fn(&Region) -> Option<&'a [u8]> + Sync,
 ) -> Vec<Ref> {
     /// One task's share, in bytes.
-    const SHARE: usize = 64 * PAGE;
+    const SHARE: usize = 256 * PAGE;
     let shares: Vec<Piece> = pieces
         .iter()
         .flat_map(|piece| {

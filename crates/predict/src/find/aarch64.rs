@@ -15,7 +15,7 @@ const REACH: usize = 64;
 /// For each register: the place of the last `ADRP` into it, and the page that named.
 type Pages = [Option<(usize, u64)>; 32];
 
-pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     let mut pages: Pages = [None; 32];
     let start = window.start & !3;
     let mut at = start.saturating_sub(REACH);
@@ -122,7 +122,7 @@ fn scale(word: u32) -> Option<u8> {
     Some(if quad { 4 } else { get_bits(word.into(), 30, 2).to_le_bytes()[0] })
 }
 
-fn direct(place: &Place<'_>, at: usize, word: u32, found: &mut dyn FnMut(Reference)) {
+fn direct(place: &Place<'_>, at: usize, word: u32, found: &mut impl FnMut(Reference)) {
     let wide = u64::from(word);
     let (form, by) = if word & 0x7c00_0000 == 0x1400_0000 {
         (Form::Branch26, sign_extend(get_bits(wide, 0, 26), 26) << 2)

@@ -9,23 +9,19 @@ use super::Place;
 use crate::{Base, Form, Reference};
 use std::ops::Range;
 
-/// The longest head of an entry before its end, in bytes, that reaches into the next page.
-const HEAD: usize = 32;
+/// How far after the start of an entry its last reference ends, in bytes.
+const HEAD: usize = 21;
 
-pub(super) fn frames(place: &Place<'_>, page: Range<usize>, found: &mut dyn FnMut(Reference)) {
-    let mut at = page.start.saturating_sub(HEAD) & !3;
-    while at < page.end {
+pub(super) fn frames(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
+    let first = window.start.saturating_sub(HEAD) & !3;
+    for at in (first..window.end).step_by(4) {
         let Some(len) = place.u32(at) else { return };
-        at = at.saturating_add(match entry(place, at, len, found) {
-            // The instructions that follow the head hold no references.
-            Some(()) => (len as usize).saturating_add(4).min(super::PAGE),
-            None => 4,
-        });
+        entry(place, at, len, found);
     }
 }
 
 /// The entry at `at`, which is `len` bytes long, if there is one.
-fn entry(place: &Place<'_>, at: usize, len: u32, found: &mut dyn FnMut(Reference)) -> Option<()> {
+fn entry(place: &Place<'_>, at: usize, len: u32, found: &mut impl FnMut(Reference)) -> Option<()> {
     if !(12..1 << 20).contains(&len) || !len.is_multiple_of(4) {
         return None;
     }
@@ -71,7 +67,7 @@ fn relative(place: &Place<'_>, at: usize) -> Option<u64> {
 }
 
 /// The index: from its own start, the start of each function and its entry; four words ahead of them.
-pub(super) fn header(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn header(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     for at in (window.start & !3..window.end).step_by(4) {
         let Some(value) = place.u32(at) else { return };
         // Version and encodings; where the frames begin, from here; how many there are.

@@ -1,13 +1,15 @@
 //! Finders: what in a region is a reference. One small file for each kind, one line in the table here.
 //!
 //! A finder is a guess that maker and device make alike. It may be wrong: that costs bytes in the patch, never
-//! correctness. It must be a function of the region's bytes around a place alone, so that any window can be
-//! predicted by itself: finders for code look at one page and a little before and after it.
+//! correctness. It must be a function of the region's bytes near a place alone, so that any window can be
+//! predicted by itself. Where an entry speaks for itself that is easy; x86-64 code is cut into pages.
 
 mod aarch64;
 mod eh_frame;
 mod tables;
 mod x86_64;
+
+pub use x86_64::PAGE;
 
 use crate::{Reference, Span};
 use std::ops::Range;
@@ -56,9 +58,6 @@ pub struct Place<'a> {
     /// The addresses that exist beside it, in order and apart: what points elsewhere is no reference.
     pub spans: &'a [Span],
 }
-
-/// Finders for code begin at multiples of this, in bytes, counted from the region's start.
-pub const PAGE: usize = 512;
 
 impl Kind {
     /// All kinds, in order of their numbers.
@@ -112,44 +111,31 @@ impl Kind {
         matches!(self, Self::X86_64 | Self::AArch64)
     }
 
-    /// Reports every reference that has a byte in `window`, page by page, in order within a page.
+    /// Reports every reference that has a byte in `window`, in order, each with the bytes it may be written to.
     ///
-    /// A reference across a page's border may be reported by both pages, differently.
+    /// Those lie in the window. A reference across the border of two pages of code may be reported by both,
+    /// differently; then each answers for its own bytes. Reads the window and at most [`PAGE`] bytes around it.
     pub fn find(
         self,
         place: &Place<'_>,
         window: Range<usize>,
-        found: &mut dyn FnMut(Range<usize>, Reference),
+        found: &mut impl FnMut(Range<usize>, Reference),
     ) {
-        let end = window.end.min(place.bytes.len());
-        let mut at = window.start;
-        while at < end {
-            let start = at & !(PAGE - 1);
-            let page = start..start.saturating_add(PAGE).min(place.bytes.len());
-            let upto = page.end.min(end);
-            self.find_in_page(place, start, at..upto, &mut |reference: Reference| {
-                if reference.at < upto && reference.end() > at {
-                    found(page.clone(), reference);
-                }
-            });
-            at = upto;
+        let window = window.start..window.end.min(place.bytes.len());
+        if window.is_empty() {
+            return;
         }
-    }
-
-    /// Reports at least the references that have a byte in `window`, which lies in the page that begins at `page`.
-    ///
-    /// Finders that must fall into step sweep from the page's start on, whatever the window; where an entry speaks
-    /// for itself the window is enough.
-    fn find_in_page(
-        self,
-        place: &Place<'_>,
-        page: usize,
-        window: Range<usize>,
-        found: &mut dyn FnMut(Reference),
-    ) {
+        if self == Self::X86_64 {
+            return x86_64::find(place, window, found);
+        }
+        let mut found = |reference: Reference| {
+            if reference.at < window.end && reference.end() > window.start {
+                found(window.clone(), reference);
+            }
+        };
+        let (window, found) = (window.clone(), &mut found);
         match self {
-            Self::Plain => {}
-            Self::X86_64 => x86_64::find(place, page..window.end, found),
+            Self::Plain | Self::X86_64 => {}
             Self::AArch64 => aarch64::find(place, window, found),
             Self::Rela64 => tables::rela64(place, window, found),
             Self::Symbols64 => tables::symbols64(place, window, found),
@@ -159,7 +145,7 @@ impl Kind {
             Self::Words32 => tables::words32(place, window, found),
             Self::Jumps => tables::jumps(place, window, found),
             Self::Offsets => tables::offsets(place, window, found),
-            Self::EhFrame => eh_frame::frames(place, page..window.end, found),
+            Self::EhFrame => eh_frame::frames(place, window, found),
             Self::EhFrameHdr => eh_frame::header(place, window, found),
         }
     }

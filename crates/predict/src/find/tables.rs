@@ -17,7 +17,7 @@ fn field(entry: usize, offset: usize) -> usize {
     entry.saturating_add(offset)
 }
 
-fn absolute64(place: &Place<'_>, at: usize, found: &mut dyn FnMut(Reference)) {
+fn absolute64(place: &Place<'_>, at: usize, found: &mut impl FnMut(Reference)) {
     let Some(value) = place.u64(at) else { return };
     let target = place.absolute(value);
     if value != 0 && place.exists(target) {
@@ -25,7 +25,7 @@ fn absolute64(place: &Place<'_>, at: usize, found: &mut dyn FnMut(Reference)) {
     }
 }
 
-fn absolute32(place: &Place<'_>, at: usize, found: &mut dyn FnMut(Reference)) {
+fn absolute32(place: &Place<'_>, at: usize, found: &mut impl FnMut(Reference)) {
     let Some(value) = place.u32(at) else { return };
     let target = place.absolute(value.into());
     if value != 0 && place.exists(target) {
@@ -34,7 +34,7 @@ fn absolute32(place: &Place<'_>, at: usize, found: &mut dyn FnMut(Reference)) {
 }
 
 /// The number of an entry of `size` bytes in the table that the region is linked to.
-fn number(place: &Place<'_>, at: usize, size: u8, found: &mut dyn FnMut(Reference)) {
+fn number(place: &Place<'_>, at: usize, size: u8, found: &mut impl FnMut(Reference)) {
     let Some(value) = place.u32(at) else { return };
     let target = place.link.wrapping_add(u64::from(value).wrapping_mul(size.into()));
     if value != 0 && place.exists(target) {
@@ -43,7 +43,7 @@ fn number(place: &Place<'_>, at: usize, size: u8, found: &mut dyn FnMut(Referenc
 }
 
 /// `Elf64_Rela`: where, what (its upper half a symbol's number), and the address to write there.
-pub(super) fn rela64(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn rela64(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     for at in entries(&window, 24) {
         absolute64(place, at, found);
         number(place, field(at, 12), SYMBOL64, found);
@@ -52,7 +52,7 @@ pub(super) fn rela64(place: &Place<'_>, window: Range<usize>, found: &mut dyn Fn
 }
 
 /// `Elf64_Sym`: name, info, other, section, value, size.
-pub(super) fn symbols64(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn symbols64(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     for at in entries(&window, 24) {
         let (Some(value), Some(size)) = (place.u64(field(at, 8)), place.u64(field(at, 16))) else { continue };
         number(place, at, 1, found);
@@ -67,7 +67,7 @@ pub(super) fn symbols64(place: &Place<'_>, window: Range<usize>, found: &mut dyn
 }
 
 /// `Elf32_Sym`: name, value, size, info, other, section.
-pub(super) fn symbols32(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn symbols32(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     for at in entries(&window, 16) {
         let (Some(value), Some(size)) = (place.u32(field(at, 4)), place.u32(field(at, 8))) else { continue };
         number(place, at, 1, found);
@@ -86,7 +86,7 @@ const SYMBOL64: u8 = 24;
 
 /// Number of buckets, of the first symbol, of filter words; a shift; the filter; for each bucket a symbol's
 /// number; for each symbol its hash.
-pub(super) fn gnu_hash64(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn gnu_hash64(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     let (Some(buckets), Some(filter)) = (place.u32(0), place.u32(8)) else { return };
     let first = 16u64.saturating_add(u64::from(filter).saturating_mul(8));
     let numbers = first..first.saturating_add(u64::from(buckets).saturating_mul(4));
@@ -95,29 +95,29 @@ pub(super) fn gnu_hash64(place: &Place<'_>, window: Range<usize>, found: &mut dy
     }
 }
 
-pub(super) fn words64(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn words64(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     entries(&window, 8).for_each(|at| absolute64(place, at, found));
 }
 
-pub(super) fn words32(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn words32(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     entries(&window, 4).for_each(|at| absolute32(place, at, found));
 }
 
 /// Offsets to code, as compilers write `switch` tables: from the table's start, which is not known here but
 /// is close by, and moves as the place does.
-pub(super) fn jumps(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn jumps(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     offset_words(place, window, found, |target| place.is_code(target));
 }
 
 /// Offsets to anything.
-pub(super) fn offsets(place: &Place<'_>, window: Range<usize>, found: &mut dyn FnMut(Reference)) {
+pub(super) fn offsets(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Reference)) {
     offset_words(place, window, found, |target| place.exists(target));
 }
 
 fn offset_words(
     place: &Place<'_>,
     window: Range<usize>,
-    found: &mut dyn FnMut(Reference),
+    found: &mut impl FnMut(Reference),
     plausible: impl Fn(u64) -> bool,
 ) {
     for at in entries(&window, 4) {

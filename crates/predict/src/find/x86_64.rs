@@ -8,28 +8,76 @@ use super::Place;
 use crate::{Base, Form, Reference};
 use std::ops::Range;
 
+/// Sweeps begin anew at multiples of this, in bytes, counted from the region's start.
+pub const PAGE: usize = 128;
+
 /// How far before its page a sweep begins, to be in step when it arrives.
 const RUN_UP: usize = 64;
 
-pub(super) fn find(place: &Place<'_>, page: Range<usize>, found: &mut dyn FnMut(Reference)) {
-    let mut at = page.start.saturating_sub(RUN_UP);
-    while at < page.end {
-        let Some(rest) = place.bytes.get(at..) else { return };
-        let (len, field) = measure(rest);
-        let end = at.saturating_add(len);
-        if let Some(field) = field.map(|field| at.saturating_add(field)) {
-            report(place, field, end, found);
+const _: () = assert!(RUN_UP <= PAGE && RUN_UP <= u64::BITS as usize);
+
+/// Each page is swept from its own run-up on. Once that meets an instruction that the sweep of the page before
+/// has met, both go the same way, so the rest of the run-up is skipped: a long window costs little more than one
+/// sweep.
+pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Range<usize>, Reference)) {
+    // Of the sweep before: where instructions begin in the run-up of this one's page.
+    let mut met = 0u64;
+    for start in (window.start & !(PAGE - 1)..window.end).step_by(PAGE) {
+        let end = start.saturating_add(PAGE);
+        let part = start.max(window.start)..end.min(window.end);
+        let mut report = |field: usize, end: usize| {
+            if field < part.end
+                && field.saturating_add(4) > part.start
+                && let Some(reference) = reference(place, field, end)
+            {
+                found(part.clone(), reference);
+            }
+        };
+        let run_up = start.saturating_sub(RUN_UP);
+        let mut at = run_up;
+        while at < start {
+            let ahead = met >> bit(at, run_up);
+            if ahead & 1 == 1 {
+                // To the last one met: it may reach into this page.
+                at = at.saturating_add(ahead.ilog2() as usize);
+                met = 0;
+            }
+            at = step(place, at, &mut report);
         }
-        at = end;
+        met = 0;
+        let next = end.saturating_sub(RUN_UP);
+        while at < next.min(part.end) {
+            at = step(place, at, &mut report);
+        }
+        while at < part.end {
+            met |= 1 << bit(at, next);
+            at = step(place, at, &mut report);
+        }
     }
 }
 
-fn report(place: &Place<'_>, field: usize, end: usize, found: &mut dyn FnMut(Reference)) {
-    let Some(value) = place.u32(field) else { return };
-    let target = place.at(end).wrapping_add_signed(i64::from(value.cast_signed()));
-    if place.exists(target) {
-        found(Reference { at: field, form: Form::U32, target, base: Base::Place });
+/// The number of `at` among those from `start` on, which are fewer than 64.
+#[allow(clippy::cast_possible_truncation)]
+fn bit(at: usize, start: usize) -> u32 {
+    at.saturating_sub(start) as u32 & 63
+}
+
+/// Goes past the instruction at `at`, and reports where a field in it lies and where it ends.
+#[inline]
+fn step(place: &Place<'_>, at: usize, report: &mut impl FnMut(usize, usize)) -> usize {
+    let (len, field) = measure(place.bytes.get(at..).unwrap_or_default());
+    let end = at.saturating_add(len);
+    if field > 0 {
+        report(at.saturating_add(field), end);
     }
+    end
+}
+
+/// The reference that the `field` of an instruction which ends at `end` is, if it leads anywhere.
+fn reference(place: &Place<'_>, field: usize, end: usize) -> Option<Reference> {
+    let value = place.u32(field)?;
+    let target = place.at(end).wrapping_add_signed(i64::from(value.cast_signed()));
+    place.exists(target).then_some(Reference { at: field, form: Form::U32, target, base: Base::Place })
 }
 
 /// No ModRM byte and no immediate.
@@ -104,145 +152,165 @@ const fn two() -> [u8; 256] {
     table
 }
 
-/// The length of the instruction at the start of `bytes`, and where in it a field relative to its end lies.
-///
-/// What is no instruction, or is cut off, counts as one byte.
-fn measure(bytes: &[u8]) -> (usize, Option<usize>) {
-    measured(bytes).unwrap_or((1, None))
+/// What a ModRM byte brings with it: so many bytes, itself included.
+static OPERAND: [u8; 256] = operand();
+
+/// In [`OPERAND`]: the displacement counts from the instruction's end.
+const RELATIVE: u8 = 16;
+/// In [`OPERAND`]: a displacement of four bytes follows if the SIB byte says so.
+const BY_SIB: u8 = 32;
+
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+const fn operand() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut modrm = 0;
+    while modrm < 256 {
+        let (mode, low) = (modrm >> 6, modrm & 7);
+        let sib = (low == 4) as u8;
+        table[modrm] = match mode {
+            0 if low == 5 => 5 | RELATIVE,
+            0 if low == 4 => 2 | BY_SIB,
+            0 => 1,
+            1 => 2 + sib,
+            2 => 5 + sib,
+            _ => 1,
+        };
+        modrm += 1;
+    }
+    table
 }
 
-/// Positions in an instruction are sums of a few small numbers: they do not overflow.
-#[allow(clippy::arithmetic_side_effects)]
-fn measured(bytes: &[u8]) -> Option<(usize, Option<usize>)> {
-    let prefixes = Prefixes::of(bytes)?;
-    let mut at = prefixes.len + 1;
-    let mut flags = prefixes.flags;
-    let mut extra = 0;
-    if flags == SPECIAL {
-        (at, flags, extra) = special(bytes, at, &prefixes)?;
-    }
-    if flags & BAD != 0 {
-        return None;
-    }
-    let mut field = None;
-    if flags & MODRM != 0 {
-        (at, field) = operand(bytes, at)?;
-    }
-    if flags & REL32 != 0 {
-        field = Some(at);
-        at += 4;
-    }
-    at += extra;
-    at += usize::from(flags & IMM8 != 0);
-    at += match (flags & IMM32 != 0, prefixes.narrow && !prefixes.wide) {
-        (false, _) => 0,
-        (true, true) => 2,
-        (true, false) => 4,
+/// The length of the instruction at the start of `bytes`, and where in it a field relative to its end lies, 0 if
+/// nowhere.
+///
+/// What is no instruction, or is cut off, counts as one byte.
+#[inline]
+fn measure(bytes: &[u8]) -> (usize, usize) {
+    #[cfg(test)]
+    super::tests::count_read();
+    let (len, field) = match bytes.first_chunk() {
+        Some(head) => measured(head),
+        None => cut_off(bytes),
     };
-    (at <= bytes.len().min(LONGEST)).then_some((at, field))
+    if len == 0 || len > LONGEST { (1, 0) } else { (len, field) }
+}
+
+/// [`measured`] where fewer bytes are left than it looks at: zeros stand for the rest.
+#[cold]
+fn cut_off(bytes: &[u8]) -> (usize, usize) {
+    let mut head = [0; LONGEST + 1];
+    head.iter_mut().zip(bytes).for_each(|(head, byte)| *head = *byte);
+    let (len, field) = measured(&head);
+    if len > bytes.len() { (0, 0) } else { (len, field) }
 }
 
 /// The longest instruction there is.
 const LONGEST: usize = 15;
 
-/// What stands ahead of an opcode, and the opcode.
-struct Prefixes {
-    len: usize,
-    opcode: u8,
-    /// What follows the opcode.
-    flags: u8,
-    /// Operands are two bytes wide.
-    narrow: bool,
-    /// Operands are eight bytes wide.
-    wide: bool,
-    /// Addresses are four bytes wide.
-    short: bool,
-}
-
-impl Prefixes {
-    #[inline]
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let (mut narrow, mut wide, mut short) = (false, false, false);
-        for (len, byte) in bytes.iter().take(LONGEST).enumerate() {
-            let flags = *ONE.get(usize::from(*byte))?;
-            if flags != PREFIX {
-                return Some(Self { len, opcode: *byte, flags, narrow, wide, short });
-            }
-            narrow |= *byte == 0x66;
-            short |= *byte == 0x67;
-            // A REX prefix counts only right ahead of the opcode.
-            wide = byte & 0xf8 == 0x48;
-        }
-        None
+/// What [`measure`] says, or a length of 0 or more than [`LONGEST`] for what is no instruction.
+///
+/// Positions are sums of a few small numbers and do not overflow. One past the end wraps around: then the length is
+/// more than [`LONGEST`] whatever is read there.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#[inline]
+fn measured(head: &[u8; LONGEST + 1]) -> (usize, usize) {
+    let byte = |at: usize| head[at & LONGEST];
+    let (mut at, mut narrow, mut short, mut wide) = (1, false, false, false);
+    let mut opcode = byte(0);
+    let mut flags = ONE[usize::from(opcode)];
+    while flags == PREFIX && at <= LONGEST {
+        narrow |= opcode == 0x66;
+        short |= opcode == 0x67;
+        // A REX prefix counts only right ahead of the opcode.
+        wide = opcode & 0xf8 == 0x48;
+        opcode = byte(at);
+        flags = ONE[usize::from(opcode)];
+        at += 1;
     }
+    let (mut field, mut extra) = (0, 0);
+    if flags == SPECIAL {
+        let wide = wide.then_some(8);
+        (at, flags, extra) = special(byte, opcode, at, wide, if short { 4 } else { 8 });
+    }
+    if flags & (BAD | PREFIX) != 0 {
+        return (0, 0);
+    }
+    if flags & MODRM != 0 {
+        let operand = OPERAND[usize::from(byte(at))];
+        if operand & RELATIVE != 0 {
+            field = at + 1;
+        }
+        if operand & BY_SIB != 0 && byte(at + 1) & 7 == 5 {
+            at += 4;
+        }
+        at += usize::from(operand & 15);
+    }
+    if flags & REL32 != 0 {
+        field = at;
+        at += 4;
+    }
+    at += usize::from(flags & IMM8 != 0);
+    if flags & IMM32 != 0 {
+        at += if narrow && !wide { 2 } else { 4 };
+    }
+    (at + extra, field)
 }
 
 /// Opcodes that the one-byte table cannot describe: how far their bytes reach, what follows them as flags, and as
-/// so many bytes more. `at` is where the byte after the first lies.
-#[allow(clippy::arithmetic_side_effects)] // as above
-fn special(bytes: &[u8], at: usize, prefixes: &Prefixes) -> Option<(usize, u8, usize)> {
-    let byte = |at: usize| bytes.get(at).copied();
-    let two = |opcode: u8| TWO.get(usize::from(opcode)).copied();
-    Some(match prefixes.opcode {
-        0x0f => match byte(at)? {
+/// so many bytes more. `at` is where the byte after the first lies, `wide` the length of a wide immediate if it is
+/// one, `address` that of an absolute address.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+#[inline]
+fn special(
+    byte: impl Fn(usize) -> u8,
+    opcode: u8,
+    at: usize,
+    wide: Option<usize>,
+    address: usize,
+) -> (usize, u8, usize) {
+    let two = |opcode: u8| TWO[usize::from(opcode)];
+    match opcode {
+        0x0f => match byte(at) {
             0x38 => (at + 2, MODRM, 0),
             0x3a => (at + 2, MODRM | IMM8, 0),
-            opcode => (at + 1, two(opcode)?, 0),
+            opcode => (at + 1, two(opcode), 0),
         },
         // VEX of two bytes, VEX of three, EVEX; XOP unless it is a `pop`.
-        0xc5 => (at + 2, two(byte(at + 1)?)?, 0),
-        0xc4 => (at + 3, vector(byte(at)? & 0x1f, byte(at + 2)?)?, 0),
-        0x62 => (at + 4, vector(byte(at)? & 7, byte(at + 3)?)?, 0),
-        0x8f => match byte(at)? & 0x1f {
+        0xc5 => (at + 2, two(byte(at + 1)), 0),
+        0xc4 => (at + 3, vector(byte(at) & 0x1f, byte(at + 2)), 0),
+        0x62 => (at + 4, vector(byte(at) & 7, byte(at + 3)), 0),
+        0x8f => match byte(at) & 0x1f {
             0..=7 => (at, MODRM, 0),
             8 => (at + 3, MODRM | IMM8, 0),
             9 => (at + 3, MODRM, 0),
             10 => (at + 3, MODRM, 4),
-            _ => return None,
+            _ => (at, BAD, 0),
         },
         // Moves of immediates and of what lies at an absolute address.
-        0xb8..=0xbf if prefixes.wide => (at, NONE, 8),
-        0xb8..=0xbf => (at, IMM32, 0),
-        0xa0..=0xa3 => (at, NONE, if prefixes.short { 4 } else { 8 }),
+        0xb8..=0xbf => match wide {
+            Some(wide) => (at, NONE, wide),
+            None => (at, IMM32, 0),
+        },
+        0xa0..=0xa3 => (at, NONE, address),
         // Returns, `enter`.
         0xc2 | 0xca => (at, NONE, 2),
         0xc8 => (at, NONE, 3),
         // Group 3: only `test` has an immediate.
-        opcode => match (byte(at)? & 0x38 <= 8, opcode) {
-            (false, _) => (at, MODRM, 0),
-            (true, 0xf6) => (at, MODRM | IMM8, 0),
-            (true, _) => (at, MODRM | IMM32, 0),
-        },
-    })
+        _ if byte(at) & 0x38 > 8 => (at, MODRM, 0),
+        0xf6 => (at, MODRM | IMM8, 0),
+        _ => (at, MODRM | IMM32, 0),
+    }
 }
 
 /// What follows an opcode of a vector instruction, by the map it is from.
-fn vector(map: u8, opcode: u8) -> Option<u8> {
+#[allow(clippy::indexing_slicing)] // as above
+fn vector(map: u8, opcode: u8) -> u8 {
     match map {
-        1 => TWO.get(usize::from(opcode)).copied(),
-        2 | 5 | 6 => Some(MODRM),
-        3 => Some(MODRM | IMM8),
-        _ => None,
+        1 => TWO[usize::from(opcode)],
+        2 | 5 | 6 => MODRM,
+        3 => MODRM | IMM8,
+        _ => BAD,
     }
-}
-
-/// Where the ModRM byte at `at` and what belongs to it end, and where a displacement from the end of the
-/// instruction lies.
-#[inline]
-#[allow(clippy::arithmetic_side_effects)] // as above
-fn operand(bytes: &[u8], at: usize) -> Option<(usize, Option<usize>)> {
-    let modrm = *bytes.get(at)?;
-    let (mode, low, at) = (modrm >> 6, modrm & 7, at + 1);
-    if mode == 3 {
-        return Some((at, None));
-    }
-    let (base, at) = if low == 4 { (*bytes.get(at)? & 7, at + 1) } else { (low, at) };
-    Some(match mode {
-        0 if base == 5 => (at + 4, (low == 5).then_some(at)),
-        0 => (at, None),
-        1 => (at + 1, None),
-        _ => (at + 4, None),
-    })
 }
 
 #[cfg(test)]
