@@ -28,16 +28,9 @@
 //!   A unit that is not numbers throughout is coded as bytes.
 //! - *Values*: contexts are the place in the run, the run's length, and the runs before: an address that moved
 //!   moves by what the last one moved. Most is gained here: sec-poppler's 11,916 bytes by zstd -19 are 5.8 k.
-//! - *Literals*: orders 1 to 4, the byte four back with the place modulo 4, and a match model that also looks
-//!   into the history, whose last 64 KiB are learnt from. 32 KiB from the middle of the old code save 2
-//!   to 14 % of 1 to 20 KB of literals (ruff: cost 1 %) and take 8 to 14 ms.
+//! - *Literals*: orders 1 to 4, the byte four back with the place modulo 4, and a match model.
 //!
-//! Tried and left out: choices of sixteen with adaptive cumulative shares (as in LZNA), three contexts averaged:
-//! 8 to 15 MB/s, but ruff 8 % larger than by zstd -19 and libcrypto only 3 to 6 % smaller (mixing: 22 %); one
-//! flag "as forecast" for a whole byte or number: libcrypto 1.9 times as fast, 8 % larger (3 % if only where
-//! sure).
-//!
-//! Decoding takes 0.3 to 0.5 µs a byte: for patches of up to a megabyte or so of streams.
+//! What was tried beside it, and what it costs: `docs/decisions/0010-three-coders.md`.
 
 // Indices are masked or bounded by construction and the arithmetic is the model's own, never a length from
 // outside: those are checked or saturate. The tests run with overflow checks on garbage.
@@ -53,23 +46,23 @@ mod tests;
 
 use crate::Stream;
 use crate::cursor::Cursor;
-use bytes::Place;
+use bytes::Runs;
 use coder::{Coder, Decoder};
 use mixer::Mixer;
 use numbers::Member;
 
-/// A chunk with an adaptive frame holds at most so many bytes once decoded: some 30 to 60 ms of a device's time.
+/// A chunk with an adaptive frame holds at most so many bytes once decoded: some 40 ms of a device's time.
 pub(crate) const MOST: usize = 128 << 10;
 
 /// The rule that a frame breaks.
 type Broken = &'static str;
 
-/// Decodes a frame that holds these streams, each so many bytes long, coded after `history`.
+/// Decodes a frame that holds these streams, each so many bytes long.
 ///
-/// Allocates the streams' lengths, a copy of the history and the model ([`MEMORY`] at most); takes time in
-/// proportion to the lengths, whatever the bytes say.
-pub(crate) fn decode(bytes: &[u8], lens: &[(Stream, usize)], history: &[u8]) -> Result<Vec<Vec<u8>>, Broken> {
-    let mut job = Job::new(history);
+/// Allocates the streams' lengths and the model ([`MEMORY`] at most); takes time in proportion to the lengths,
+/// whatever the bytes say.
+pub(crate) fn decode(bytes: &[u8], lens: &[(Stream, usize)]) -> Result<Vec<Vec<u8>>, Broken> {
+    let mut job = Job::default();
     for (stream, len) in lens {
         if std::mem::replace(&mut job.lens[*stream as usize], *len) != 0 {
             return Err("a stream occurs twice");
@@ -83,10 +76,10 @@ pub(crate) fn decode(bytes: &[u8], lens: &[(Stream, usize)], history: &[u8]) -> 
     Ok(lens.iter().map(|(stream, _)| std::mem::take(&mut job.out[*stream as usize])).collect())
 }
 
-/// Encodes streams into a frame that [`decode`] turns back into them, given their lengths and `history`.
+/// Encodes streams into a frame that [`decode`] turns back into them, given their lengths.
 #[cfg(feature = "make")]
-pub(crate) fn encode(streams: &[(Stream, &[u8])], history: &[u8]) -> Vec<u8> {
-    let mut job = Job::new(history);
+pub(crate) fn encode(streams: &[(Stream, &[u8])]) -> Vec<u8> {
+    let mut job = Job::default();
     for (stream, bytes) in streams {
         job.plain[*stream as usize] = bytes;
         job.lens[*stream as usize] = bytes.len();
@@ -138,24 +131,18 @@ fn moves(stream: Stream) -> Option<u64> {
 }
 
 /// Streams on their way through a coder, by number.
+#[derive(Default)]
 struct Job<'a> {
     /// What to encode; empty in a decoder.
     plain: [&'a [u8]; Stream::ALL.len()],
     lens: [usize; Stream::ALL.len()],
     out: [Vec<u8>; Stream::ALL.len()],
-    history: &'a [u8],
 }
 
 impl<'a> Job<'a> {
-    fn new(history: &'a [u8]) -> Self {
-        Self { plain: Default::default(), lens: Default::default(), out: Default::default(), history }
-    }
-
     fn run<C: Coder>(&mut self, coder: &mut C) -> Result<(), Broken> {
-        let literals = self.lens[Stream::Literals as usize];
-        let learnt = if literals == 0 { 0 } else { self.history.len().min(tables::LEARNT) };
-        let total = self.lens.iter().fold(learnt, |sum, len| sum.saturating_add(*len));
-        let mut mixer = Mixer::new(slot_bits(total, literals.saturating_add(learnt)));
+        let total = self.lens.iter().fold(0, |sum: usize, len| sum.saturating_add(*len));
+        let mut mixer = Mixer::new(slot_bits(total, self.lens[Stream::Literals as usize]));
         let named = |stream: &Stream| UNITS.iter().any(|unit| unit.streams.contains(stream));
         let further = Stream::ALL.iter().filter(|stream| !named(stream));
         let further = further.map(|s| Unit { class: Class::Numbers, streams: std::slice::from_ref(s) });
@@ -176,23 +163,20 @@ impl<'a> Job<'a> {
         if unit.class == Class::Values {
             let [gaps, runs] = [Stream::Gaps, Stream::Runs].map(|stream| &self.out[stream as usize][..]);
             let (plain, len) = self.stream(Stream::Values);
-            let values =
-                bytes::code_values(coder, mixer, (plain, len), reserve(len)?, Place::new(gaps, runs));
+            let values = bytes::code_values(coder, mixer, (plain, len), reserve(len)?, Runs::new(gaps, runs));
             self.out[Stream::Values as usize] = values;
             return Ok(());
         }
         if unit.class == Class::Numbers {
             let numbers: Vec<_> = unit.streams.iter().map(|s| parse(self.plain[*s as usize])).collect();
-            if coder.plain(1, u32::from(numbers.iter().all(Option::is_some))) == 1 {
+            if coder.plain(u32::from(numbers.iter().all(Option::is_some))) == 1 {
                 return self.code_numbers(coder, mixer, unit, &numbers);
             }
         }
         for stream in unit.streams {
             let (plain, len) = self.stream(*stream);
-            let history = if *stream == Stream::Literals { self.history } else { &[] };
-            let out = reserve(history.len().checked_add(len).ok_or(MUCH)?)?;
             self.out[*stream as usize] =
-                bytes::code_bytes(coder, mixer, *stream as u32, (plain, len), history, out);
+                bytes::code_bytes(coder, mixer, *stream as u32, (plain, len), reserve(len)?);
         }
         Ok(())
     }
@@ -235,11 +219,9 @@ fn slot_bits(total: usize, literals: usize) -> u32 {
     bits(total).saturating_sub(4).max(bits(literals) + 2).clamp(12, tables::SLOT_BITS)
 }
 
-const MUCH: Broken = "it needs more memory than there is";
-
 fn reserve(len: usize) -> Result<Vec<u8>, Broken> {
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| MUCH)?;
+    bytes.try_reserve_exact(len).map_err(|_| "it needs more memory than there is")?;
     Ok(bytes)
 }
 

@@ -268,7 +268,7 @@ impl Stored {
                     frame.streams.iter().map(|(stream, len)| Some((*stream, usize::try_from(*len).ok()?)));
                 let long = || self.malformed("a length does not fit this machine");
                 let streams = streams.collect::<Option<Vec<_>>>().ok_or_else(long)?;
-                let parts = adaptive::decode(bytes, &streams, &[]).map_err(|rule| self.malformed(rule))?;
+                let parts = adaptive::decode(bytes, &streams).map_err(|rule| self.malformed(rule))?;
                 Ok(parts.concat())
             }
         }

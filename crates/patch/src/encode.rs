@@ -215,7 +215,7 @@ fn together(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Vec<u8>, Er
     let mut best = Best { coder: 0, history: None, bytes: plain };
     best.offer(1, None, packed);
     if packing.dense {
-        best.offer(4, None, adaptive::encode(streams, &[]));
+        best.offer(4, None, adaptive::encode(streams));
     }
     Ok(best.frame(streams))
 }

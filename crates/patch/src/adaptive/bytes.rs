@@ -3,8 +3,8 @@
 use super::coder::Coder;
 use super::mixer::{Guess, Mixer, deeper, spread};
 use super::tables::{
-    HASH_BYTES, HASH_VALUES, LEARNT, PLACE_BITS, SET_BYTES, SET_VALUES, SHORTEST, SPREAD, SPREAD_FIVE,
-    SPREAD_SAME, SURE,
+    HASH_BYTES, HASH_VALUES, PLACE_BITS, SET_BYTES, SET_VALUES, SHORTEST, SPREAD, SPREAD_FIVE, SPREAD_SAME,
+    SURE,
 };
 use crate::cursor::Cursor;
 
@@ -89,72 +89,61 @@ impl Matcher {
     }
 }
 
-/// Codes bytes after a history, whose end is learnt from first. `bytes` is empty, with room for both.
+/// Codes the bytes of stream `id`. `bytes` is empty and as roomy as there are bytes.
 pub(super) fn code_bytes<C: Coder>(
     coder: &mut C,
     mixer: &mut Mixer,
     id: u32,
     (plain, len): (&[u8], usize),
-    history: &[u8],
     mut bytes: Vec<u8>,
 ) -> Vec<u8> {
-    let start = history.len();
-    let mut matcher = Matcher::new(start + len);
+    let mut matcher = Matcher::new(len);
     let mut recent = 0u64;
-    for i in 0..start + len {
-        let known = match i.checked_sub(start) {
-            None => history.get(i).copied(),
-            Some(i) => plain.get(i).copied(),
-        };
-        let mut byte = known.unwrap_or(0);
-        if i + LEARNT >= start {
-            let r = recent;
-            let id = id.wrapping_mul(8) + HASH_BYTES;
-            let hashes = [
-                spread(id, r as u32 & 0xff),
-                spread(id + 1, r as u32 & 0xffff),
-                spread(id + 2, r as u32 & 0xff_ffff),
-                spread(id + 3, r as u32),
-                spread(spread(id + 5, (r >> 24) as u32 & 0xff), (i as u32 & 3) << 8 | r as u32 & 0xff),
-            ];
-            let guess = matcher.guess(&bytes);
-            let set = SET_BYTES + (guess.map_or(0, |(_, trust)| 1 + usize::from(trust > SURE))) * 2;
-            byte = if i < start {
-                code_byte(&mut super::coder::Trainer, mixer, &hashes, set, guess, byte)
-            } else {
-                code_byte(coder, mixer, &hashes, set, guess, byte)
-            };
-        }
+    let id = id.wrapping_mul(8) + HASH_BYTES;
+    for i in 0..len {
+        let r = recent;
+        let hashes = [
+            spread(id, r as u32 & 0xff),
+            spread(id + 1, r as u32 & 0xffff),
+            spread(id + 2, r as u32 & 0xff_ffff),
+            spread(id + 3, r as u32),
+            spread(spread(id + 5, (r >> 24) as u32 & 0xff), (i as u32 & 3) << 8 | r as u32 & 0xff),
+        ];
+        let guess = matcher.guess(&bytes);
+        let set = SET_BYTES + (guess.map_or(0, |(_, trust)| 1 + usize::from(trust > SURE))) * 2;
+        let plain = plain.get(i).copied().unwrap_or(0);
+        let byte = code_byte(coder, mixer, &hashes, set, guess, plain);
         bytes.push(byte);
         recent = recent << 8 | u64::from(byte);
         matcher.push(&bytes, recent);
     }
-    bytes.drain(..start);
     bytes
 }
 
-/// Where the next value stands: in which run, and how far in.
-pub(super) struct Place<'a> {
+/// The runs of differences, and where in them the next value stands.
+pub(super) struct Runs<'a> {
     gaps: Cursor<'a>,
     runs: Cursor<'a>,
+    /// Of the run under way: the gap before it, its length, how far in the value is.
     gap: u64,
-    run: u64,
+    len: u64,
     at: u64,
+    /// Where the value is among the copied bytes, from 1 on.
     position: u64,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Runs<'a> {
     pub(super) fn new(gaps: &'a [u8], runs: &'a [u8]) -> Self {
-        Self { gaps: Cursor::new(gaps), runs: Cursor::new(runs), gap: 0, run: 0, at: 0, position: 0 }
+        Self { gaps: Cursor::new(gaps), runs: Cursor::new(runs), gap: 0, len: 0, at: 0, position: 0 }
     }
 
     /// To the next value; without streams of places all are one run.
     fn step(&mut self) {
         self.at += 1;
         self.position = self.position.wrapping_add(1);
-        if self.at >= self.run {
+        if self.at >= self.len {
             self.gap = self.gaps.number().unwrap_or(0);
-            self.run = self.runs.number().unwrap_or(u64::MAX - 1).saturating_add(1);
+            self.len = self.runs.number().unwrap_or(u64::MAX - 1).saturating_add(1);
             self.at = 0;
             self.position = self.position.wrapping_add(self.gap);
         }
@@ -167,20 +156,19 @@ pub(super) fn code_values<C: Coder>(
     mixer: &mut Mixer,
     (plain, len): (&[u8], usize),
     mut bytes: Vec<u8>,
-    mut place: Place<'_>,
+    mut runs: Runs<'_>,
 ) -> Vec<u8> {
     // The run being coded and the two before it, first byte lowest.
     let (mut run, mut last, mut older) = (0u64, 0u64, 0u64);
-    let mut recent = 0u64;
-    place.run = 0;
+    let mut previous = 0u8;
     for i in 0..len {
-        place.step();
-        if place.at == 0 {
+        runs.step();
+        if runs.at == 0 {
             (run, last, older) = (0, run, last);
         }
-        let at = place.at.min(7) as u32;
-        let shape = at << 4 | place.run.min(15) as u32;
-        let before = if at > 0 { recent as u32 & 0xff } else { 0x100 };
+        let at = runs.at.min(7) as u32;
+        let shape = at << 4 | runs.len.min(15) as u32;
+        let before = if at > 0 { u32::from(previous) } else { 0x100 };
         let same = (last >> (8 * at)) as u32 & 0xff;
         let id = HASH_VALUES;
         let so_far = (run as u32).wrapping_add((run >> 32) as u32);
@@ -188,17 +176,17 @@ pub(super) fn code_values<C: Coder>(
             spread(spread(id, shape), before),
             spread(spread(id + 1, shape), so_far ^ same << 24 ^ same.wrapping_mul(SPREAD_SAME)),
             spread(spread(spread(id + 2, shape), so_far), last as u32),
-            spread(spread(id + 4, shape << 4 | place.position as u32 & 3), place.gap.min(255) as u32),
+            spread(spread(id + 4, shape << 4 | runs.position as u32 & 3), runs.gap.min(255) as u32),
             spread(spread(spread(id + 5, last as u32), so_far), older as u32),
         ];
         let set = SET_VALUES + (at.min(2) as usize) * 2;
         let plain = plain.get(i).copied().unwrap_or(0);
         let byte = code_byte(coder, mixer, &hashes, set, None, plain);
-        if place.at < 8 {
+        if runs.at < 8 {
             run |= u64::from(byte) << (8 * at);
         }
         bytes.push(byte);
-        recent = recent << 8 | u64::from(byte);
+        previous = byte;
     }
     bytes
 }

@@ -9,15 +9,15 @@ const LOW: u64 = 1 << 24;
 /// Bytes of the state that a frame begins with.
 const HEAD: usize = 5;
 
-/// Codes choices in order: an encoder takes them, a decoder finds them, a trainer only passes them on.
+/// Codes choices in order: an encoder takes them, a decoder finds them.
 ///
 /// The models are written once, over this trait: they hand in the choice if they know it (anything if they
 /// decode) and go on with what comes back.
 pub(super) trait Coder {
     /// A choice of two; `p` in `1..ONE` is the share of 1.
     fn bit(&mut self, p: u32, bit: u32) -> u32;
-    /// `bits` (at most 15) that are as likely set as not.
-    fn plain(&mut self, bits: u32, value: u32) -> u32;
+    /// A choice that is as likely 1 as not.
+    fn plain(&mut self, bit: u32) -> u32;
 }
 
 /// Reads a frame front to back. Past the input's end it reads zeros and remembers that.
@@ -76,24 +76,10 @@ impl Coder for Decoder<'_> {
     }
 
     #[inline(always)]
-    fn plain(&mut self, bits: u32, _: u32) -> u32 {
-        let value = self.slot() >> (SCALE - bits);
-        self.take(value << (SCALE - bits), 1 << (SCALE - bits));
-        value
-    }
-}
-
-/// Passes on what it is given: for learning from bytes that both sides have.
-pub(super) struct Trainer;
-
-impl Coder for Trainer {
-    #[inline(always)]
-    fn bit(&mut self, _: u32, bit: u32) -> u32 {
+    fn plain(&mut self, _: u32) -> u32 {
+        let bit = self.slot() >> (SCALE - 1);
+        self.take(bit << (SCALE - 1), ONE / 2);
         bit
-    }
-    #[inline(always)]
-    fn plain(&mut self, _: u32, value: u32) -> u32 {
-        value
     }
 }
 
@@ -139,8 +125,8 @@ impl Coder for Encoder {
         }
         bit
     }
-    fn plain(&mut self, bits: u32, value: u32) -> u32 {
-        self.put(value << (SCALE - bits), 1 << (SCALE - bits));
-        value
+    fn plain(&mut self, bit: u32) -> u32 {
+        self.put(bit << (SCALE - 1), ONE / 2);
+        bit
     }
 }

@@ -16,8 +16,6 @@ pub(super) const RATES: [u16; 16] =
 pub(super) const SLOT_BITS: u32 = 16;
 /// There are at most so many places where a match may begin, as a power of two: 512 KiB.
 pub(super) const PLACE_BITS: u32 = 17;
-/// How many of a history's last bytes are learnt from; a match may begin anywhere in it.
-pub(super) const LEARNT: usize = 64 << 10;
 /// A match is at least so long.
 pub(super) const SHORTEST: usize = 5;
 

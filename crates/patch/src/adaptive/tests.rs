@@ -7,15 +7,15 @@ fn lens(streams: &[(Stream, Vec<u8>)]) -> Vec<(Stream, usize)> {
     streams.iter().map(|(stream, bytes)| (*stream, bytes.len())).collect()
 }
 
-fn encoded(streams: &[(Stream, Vec<u8>)], history: &[u8]) -> Vec<u8> {
-    encode(&streams.iter().map(|(stream, bytes)| (*stream, &bytes[..])).collect::<Vec<_>>(), history)
+fn encoded(streams: &[(Stream, Vec<u8>)]) -> Vec<u8> {
+    encode(&streams.iter().map(|(stream, bytes)| (*stream, &bytes[..])).collect::<Vec<_>>())
 }
 
 /// Round trip, then everything that must be refused: every truncation, every trailing byte.
-fn check(streams: &[(Stream, Vec<u8>)], history: &[u8]) -> Vec<u8> {
-    let frame = encoded(streams, history);
+fn check(streams: &[(Stream, Vec<u8>)]) -> Vec<u8> {
+    let frame = encoded(streams);
     let plain: Vec<_> = streams.iter().map(|(_, bytes)| bytes.clone()).collect();
-    assert_eq!(decode(&frame, &lens(streams), history), Ok(plain));
+    assert_eq!(decode(&frame, &lens(streams)), Ok(plain));
     frame
 }
 
@@ -45,61 +45,53 @@ fn numbers_at_every_edge_survive() {
     let edges: Vec<u64> =
         (0..64).flat_map(|b| [(1u64 << b) - 1, 1 << b, (1 << b) + 1]).chain([u64::MAX]).collect();
     for stream in [Stream::LiteralLengths, Stream::CopyOffsets, Stream::Gaps, Stream::Runs] {
-        check(&[(stream, numbers(&edges))], &[]);
+        check(&[(stream, numbers(&edges))]);
     }
 }
 
 #[test]
 fn nothing_at_all_is_a_frame() {
-    check(&[], &[]);
+    check(&[]);
 }
 
 #[test]
 fn a_typical_delta_gets_small() {
     let streams = typical();
     let plain: usize = streams.iter().map(|(_, bytes)| bytes.len()).sum();
-    let frame = check(&streams, &[]);
+    let frame = check(&streams);
     assert!(frame.len() * 2 < plain, "{} of {plain}", frame.len());
 }
 
 #[test]
 fn every_truncation_and_any_trailing_byte_is_refused() {
-    let (streams, history) = (typical(), b"push mov call ret lea".repeat(20));
-    let frame = check(&streams, &history);
+    let streams = typical();
+    let frame = check(&streams);
     for len in 0..frame.len() {
-        assert!(decode(&frame[..len], &lens(&streams), &history).is_err(), "{len} of {}", frame.len());
+        assert!(decode(&frame[..len], &lens(&streams)).is_err(), "{len} of {}", frame.len());
     }
     for more in [&[0][..], &[0xff], &[0, 0], &frame] {
         let long = [&frame, more].concat();
-        assert!(decode(&long, &lens(&streams), &history).is_err(), "{} more", more.len());
+        assert!(decode(&long, &lens(&streams)).is_err(), "{} more", more.len());
     }
 }
 
 #[test]
 fn a_stream_listed_twice_is_refused() {
     let lens = [(Stream::Values, 1), (Stream::Values, 1)];
-    assert!(decode(&encode(&[(Stream::Values, &[7])], &[]), &lens, &[]).is_err());
+    assert!(decode(&encode(&[(Stream::Values, &[7])]), &lens).is_err());
 }
 
 #[test]
 fn a_flipped_bit_never_panics() {
     let streams = typical();
-    let frame = encoded(&streams, &[]);
+    let frame = encoded(&streams);
     for bit in 0..frame.len() * 8 {
         let mut bad = frame.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(out) = decode(&bad, &lens(&streams), &[]) {
+        if let Ok(out) = decode(&bad, &lens(&streams)) {
             assert!(out.iter().zip(&streams).all(|(out, (_, plain))| out.len() == plain.len()));
         }
     }
-}
-
-#[test]
-fn history_helps_literals() {
-    let code: Vec<u8> = (0..4000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
-    let streams = [(Stream::Literals, code[1000..3000].to_vec())];
-    assert!(check(&streams, &code).len() < 100);
-    assert!(check(&streams, &[]).len() > 1000);
 }
 
 #[test]
@@ -116,20 +108,19 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_streams_survive(bytes in vec(any_stream(), Stream::ALL.len()), used: u16, history in vec(any::<u8>(), 0..200)) {
+    fn any_streams_survive(bytes in vec(any_stream(), Stream::ALL.len()), used: u16) {
         let used = |i: usize| used >> i & 1 == 1;
         let streams: Vec<_> = Stream::ALL.into_iter().zip(bytes).filter(|(s, _)| used(*s as usize)).collect();
-        check(&streams, &history);
+        check(&streams);
     }
 
     #[test]
     fn garbage_never_panics(
         bytes in vec(any::<u8>(), 0..400),
         lens in vec(0usize..2000, Stream::ALL.len()),
-        history in vec(any::<u8>(), 0..100),
     ) {
         let lens: Vec<_> = Stream::ALL.into_iter().zip(lens).collect();
-        if let Ok(out) = decode(&bytes, &lens, &history) {
+        if let Ok(out) = decode(&bytes, &lens) {
             prop_assert!(out.iter().zip(&lens).all(|(out, (_, len))| out.len() == *len));
         }
     }
@@ -137,9 +128,9 @@ proptest! {
     #[test]
     fn truncated_frames_are_refused(bytes in vec(any_stream(), Stream::ALL.len()), cut in 1usize..30, extra: u8) {
         let streams: Vec<_> = Stream::ALL.into_iter().zip(bytes).collect();
-        let mut frame = encoded(&streams, &[]);
-        prop_assert!(decode(&frame[..frame.len().saturating_sub(cut)], &lens(&streams), &[]).is_err());
+        let mut frame = encoded(&streams);
+        prop_assert!(decode(&frame[..frame.len().saturating_sub(cut)], &lens(&streams)).is_err());
         frame.push(extra);
-        prop_assert!(decode(&frame, &lens(&streams), &[]).is_err());
+        prop_assert!(decode(&frame, &lens(&streams)).is_err());
     }
 }
