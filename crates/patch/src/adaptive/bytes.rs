@@ -1,7 +1,7 @@
 //! The models of bytes: literals and whatever else is text or code, and the values of differences.
 
 use super::coder::Coder;
-use super::mixer::{Guess, Mixer, deeper, spread};
+use super::mixer::{Contexts, Guess, Mixer, deeper, spread};
 use super::tables::{
     HASH_BYTES, HASH_VALUES, PLACE_BITS, SET_BYTES, SET_VALUES, SHORTEST, SPREAD, SPREAD_FIVE, SPREAD_SAME,
     SURE,
@@ -19,18 +19,13 @@ fn code_byte<C: Coder, const N: usize>(
     byte: u8,
 ) -> u8 {
     let byte = u32::from(byte);
-    let mut high = Guess::default();
-    if let Some((expected, trust)) = guess {
-        high = Guess { nibble: u32::from(expected >> 4), trust };
-    }
-    let first = mixer.nibble(coder, hashes, set, high, byte >> 4);
-    let mut low = Guess::default();
-    if let Some((expected, trust)) = guess
-        && u32::from(expected >> 4) == first
-    {
-        low = Guess { nibble: u32::from(expected & 15), trust };
-    }
-    let second = mixer.nibble(coder, &deeper(hashes, first), set + 1, low, byte & 15);
+    let (expected, trust) = guess.map_or((0, 0), |(expected, trust)| (u32::from(expected), trust));
+    let high = Contexts { hashes, set, guess: Guess { nibble: expected >> 4, trust } };
+    let first = mixer.nibble(coder, &high, byte >> 4);
+    let trust = if first == expected >> 4 { trust } else { 0 };
+    let hashes = &deeper(hashes, first);
+    let low = Contexts { hashes, set: set + 1, guess: Guess { nibble: expected & 15, trust } };
+    let second = mixer.nibble(coder, &low, byte & 15);
     (first << 4 | second) as u8
 }
 

@@ -17,11 +17,19 @@ pub(super) struct Guess {
     pub(super) trust: usize,
 }
 
+/// What a nibble's probabilities depend on.
+pub(super) struct Contexts<'a, const N: usize> {
+    pub(super) hashes: &'a [u32; N],
+    /// Which weights to mix with.
+    pub(super) set: usize,
+    pub(super) guess: Guess,
+}
+
 /// The model's memory.
 pub(super) struct Mixer {
     slots: Vec<Slot>,
     shift: u32,
-    weights: Vec<[i32; INPUTS]>,
+    weights: Vec<Weights>,
     rates: Vec<i32>,
     /// Counters of matches that held, by trust.
     matches: [u16; 32],
@@ -29,6 +37,7 @@ pub(super) struct Mixer {
 
 /// Inputs of a mix: up to six contexts, the match, a constant.
 const INPUTS: usize = 8;
+type Weights = [i32; INPUTS];
 const MATCH: usize = 6;
 const CONSTANT: usize = 7;
 /// How many contexts may have been met before: 0 to 6, rounded up.
@@ -55,20 +64,18 @@ impl Mixer {
         }
     }
 
-    /// Codes `nibble` in the contexts `hashes` with the weights of `set`, and learns from it.
+    /// Codes `nibble` and learns from it.
     #[inline(always)]
     pub(super) fn nibble<C: Coder, const N: usize>(
         &mut self,
         coder: &mut C,
-        hashes: &[u32; N],
-        set: usize,
-        guess: Guess,
+        contexts: &Contexts<'_, N>,
         nibble: u32,
     ) -> u32 {
-        if guess.trust > 0 {
-            self.code::<C, N, true>(coder, hashes, set, guess, nibble)
-        } else {
-            self.code::<C, N, false>(coder, hashes, set, guess, nibble)
+        // Two functions, so that the many nibbles without a match bear nothing of one.
+        match contexts.guess.trust {
+            0 => self.code::<C, N, false>(coder, contexts, nibble),
+            _ => self.code::<C, N, true>(coder, contexts, nibble),
         }
     }
 
@@ -76,14 +83,49 @@ impl Mixer {
     fn code<C: Coder, const N: usize, const MATCHED: bool>(
         &mut self,
         coder: &mut C,
-        hashes: &[u32; N],
-        set: usize,
-        guess: Guess,
+        Contexts { hashes, set, guess }: &Contexts<'_, N>,
         nibble: u32,
     ) -> u32 {
-        let mut local = [[FRESH; 16]; N];
+        let (mut slots, hits) = self.look_up(hashes);
+        let mut trust = if MATCHED { guess.trust & 31 } else { 0 };
+        let lot = (*set % SETS) * HITS + hits;
+        let (mut weights, rate) = (self.weights[lot], self.rates[lot]);
+        let mut node = 1usize;
+        for step in (0..4).rev() {
+            let expected = guess.nibble >> step & 1;
+            let opinion = self.opinion(trust, expected);
+            let x: [i32; N] = std::array::from_fn(|i| stretch(slots[i][node & 15]));
+            let p = mix(&weights, &x, opinion);
+            let bit = coder.bit((p >> (16 - SCALE)).clamp(1, ONE - 1), nibble >> step & 1);
+            correct(&mut weights, &x, opinion, (((bit << 16) as i32 - p as i32) * rate) >> 10);
+            slots.iter_mut().for_each(|slot| learn(&mut slot[node & 15], bit));
+            if trust > 0 {
+                learn(&mut self.matches[trust], u32::from(expected == bit));
+                if expected != bit {
+                    trust = 0;
+                }
+            }
+            node = node * 2 + bit as usize;
+        }
+        self.weights[lot] = weights;
+        self.rates[lot] = rate - ((rate - RATE_LAST) >> 3);
+        self.store(hashes, &slots);
+        node as u32 & 15
+    }
+
+    /// What a match says about a bit that it expects to be `expected`; nothing if it is not to be believed.
+    #[inline(always)]
+    fn opinion(&self, trust: usize, expected: u32) -> Option<i32> {
+        let opinion = stretch(self.matches[trust & 31]);
+        (trust > 0).then_some(if expected == 1 { opinion } else { -opinion })
+    }
+
+    /// Copies of the contexts' slots, and how many of them were met before.
+    #[inline(always)]
+    fn look_up<const N: usize>(&self, hashes: &[u32; N]) -> ([Slot; N], usize) {
+        let mut slots = [[FRESH; 16]; N];
         let mut hits = 0;
-        for (slot, hash) in local.iter_mut().zip(hashes) {
+        for (slot, hash) in slots.iter_mut().zip(hashes) {
             let found = &self.slots[place(*hash, self.shift, self.slots.len())];
             if found[0] == *hash as u16 {
                 *slot = *found;
@@ -92,52 +134,36 @@ impl Mixer {
                 slot[0] = *hash as u16;
             }
         }
-        let which = (set % SETS) * HITS + hits;
-        let mut weights = self.weights[which];
-        let rate = self.rates[which];
-        let mut node = 1usize;
-        let mut trust = guess.trust & 31;
-        for step in (0..4).rev() {
-            let mut x = [0i32; N];
-            let mut dot = weights[CONSTANT] * BIAS;
-            for i in 0..N {
-                x[i] = stretch(local[i][node & 15]);
-                dot += x[i] * weights[i];
-            }
-            let expected = guess.nibble >> step & 1;
-            let mut opinion = 0;
-            if MATCHED && trust > 0 {
-                opinion = stretch(self.matches[trust]);
-                opinion = if expected == 1 { opinion } else { -opinion };
-                dot += opinion * weights[MATCH];
-            }
-            let p = squash(dot >> 16);
-            let bit = coder.bit((p >> (16 - SCALE)).clamp(1, ONE - 1), nibble >> step & 1);
-            let error = (((bit << 16) as i32 - p as i32) * rate) >> 10;
-            for i in 0..N {
-                weights[i] = adjust(weights[i], x[i], error);
-            }
-            weights[CONSTANT] = adjust(weights[CONSTANT], BIAS, error);
-            for slot in &mut local {
-                let counter = &mut slot[node & 15];
-                *counter = learn(*counter, bit);
-            }
-            if MATCHED && trust > 0 {
-                weights[MATCH] = adjust(weights[MATCH], opinion, error);
-                self.matches[trust] = learn(self.matches[trust], u32::from(expected == bit));
-                if expected != bit {
-                    trust = 0;
-                }
-            }
-            node = node * 2 + bit as usize;
-        }
-        self.weights[which] = weights;
-        self.rates[which] = rate - ((rate - RATE_LAST) >> 3);
-        for (slot, hash) in local.iter().zip(hashes) {
+        (slots, hits)
+    }
+
+    #[inline(always)]
+    fn store<const N: usize>(&mut self, hashes: &[u32; N], slots: &[Slot; N]) {
+        for (slot, hash) in slots.iter().zip(hashes) {
             let at = place(*hash, self.shift, self.slots.len());
             self.slots[at] = *slot;
         }
-        node as u32 & 15
+    }
+}
+
+/// The probability of a 1, in 65536ths, from what the contexts and the match say.
+#[inline(always)]
+fn mix<const N: usize>(weights: &Weights, x: &[i32; N], opinion: Option<i32>) -> u32 {
+    let contexts: i32 = weights.iter().zip(x).map(|(weight, x)| weight * x).sum();
+    let matched = opinion.map_or(0, |opinion| weights[MATCH] * opinion);
+    squash((contexts + matched + weights[CONSTANT] * BIAS) >> 16)
+}
+
+/// Moves each weight by its input's share of the error.
+#[inline(always)]
+fn correct<const N: usize>(weights: &mut Weights, x: &[i32; N], opinion: Option<i32>, error: i32) {
+    let adjust = |weight: &mut i32, x: i32| {
+        *weight = (*weight + ((x * error + (1 << 13)) >> 14)).clamp(-WEIGHT_MOST, WEIGHT_MOST);
+    };
+    weights.iter_mut().zip(x).for_each(|(weight, x)| adjust(weight, *x));
+    adjust(&mut weights[CONSTANT], BIAS);
+    if let Some(opinion) = opinion {
+        adjust(&mut weights[MATCH], opinion);
     }
 }
 
@@ -146,21 +172,15 @@ fn place(hash: u32, shift: u32, len: usize) -> usize {
     (hash >> shift) as usize & (len - 1)
 }
 
-/// Moves a weight by its input's share of the error.
-#[inline(always)]
-fn adjust(weight: i32, x: i32, error: i32) -> i32 {
-    (weight + ((x * error + (1 << 13)) >> 14)).clamp(-WEIGHT_MOST, WEIGHT_MOST)
-}
-
 /// Moves a counter towards what came: by much at first, by less and less later.
 #[inline(always)]
-fn learn(counter: u16, bit: u32) -> u16 {
-    let count = counter & 15;
+fn learn(counter: &mut u16, bit: u32) {
+    let count = *counter & 15;
     let rate = i32::from(RATES[usize::from(count)]);
-    let p = i32::from(counter & 0xfff0);
+    let p = i32::from(*counter & 0xfff0);
     let target = (bit as i32).wrapping_neg() & 0xffff;
     let p = p + (((target - p) * rate) >> 15);
-    p as u16 & 0xfff0 | (count + u16::from(count < 15))
+    *counter = p as u16 & 0xfff0 | (count + u16::from(count < 15));
 }
 
 /// Spreads a context's number over 32 bits, well in the upper and fairly in the lower ones.

@@ -1,7 +1,7 @@
 //! The model of numbers: a size, then the bits below the leading one, in nibbles.
 
 use super::coder::Coder;
-use super::mixer::{Guess, Mixer, deeper, spread};
+use super::mixer::{Contexts, Guess, Mixer, deeper, spread};
 use super::tables::{HASH_NUMBERS, SPREAD_PATH};
 
 /// One stream of numbers of a group, while it is coded.
@@ -68,59 +68,88 @@ fn code_number<C: Coder>(
     coder: &mut C,
     mixer: &mut Mixer,
     member: &mut Member<'_>,
-    [near, far]: [u64; 2],
+    neighbours: [u64; 2],
     position: u32,
     number: u64,
 ) -> u64 {
-    let past = &member.past;
-    let id = member.id.wrapping_mul(8) + HASH_NUMBERS;
-    let [a, b, _] = past.last.map(|number| number.min(0xffff_ffff) as u32);
-    let (near, far) = (near.min(0xffff_ffff) as u32, far.min(0xffff_ffff) as u32);
-    let hashes = [
-        spread(spread(id, near.min(15)), past.sizes & 15),
-        spread(spread(id + 1, near), a),
-        spread(spread(id + 2, size(near)), past.sizes & 0xfff),
-        spread(spread(id + 3, position & 15), near.min(15)),
-        spread(spread(spread(id + 4, a), b), near),
-        spread(spread(id + 5, near), far),
-    ];
-    let set = (member.id as usize & 7) * 4;
-    let mut nibble =
-        |hashes: &[u32; 6], set, nibble: u32| mixer.nibble(coder, hashes, set, Guess::default(), nibble & 15);
+    let hashes = member.hashes(neighbours, position);
+    let mut nibbles = Nibbles { coder, mixer, hashes, set: (member.id as usize & 7) * 4 };
     let top = 63 - (number | 1).leading_zeros();
-    let first = nibble(&hashes, set, if number < 8 { number as u32 } else { (top + 5).min(15) });
-    let mut path = first;
+    let first = nibbles.code(&hashes, 0, if number < 8 { number as u32 } else { (top + 5).min(15) });
     let mut value = u64::from(first);
     if first >= 8 {
-        let mut exponent = first - 5;
-        if first == 15 {
-            let more = nibble(&deeper(&hashes, path), set + 1, (top.wrapping_sub(10)).min(15));
-            exponent = 10 + more;
-            path = path * 16 + more;
-            if more == 15 {
-                let high = nibble(&deeper(&hashes, path), set + 1, top.wrapping_sub(25) >> 4);
-                let low = nibble(&deeper(&hashes, path * 16 + high), set + 1, top.wrapping_sub(25));
-                exponent = (25 + high * 16 + low).min(63);
-                path = exponent << 8;
-            }
-        }
-        value = 1;
-        let mut left = exponent;
-        let size = path;
-        while left > 0 {
-            let now = left.min(4);
-            left -= now;
-            let bits = (number >> left) as u32 & ((1 << now) - 1);
-            let mut deep = deeper(&hashes, path.wrapping_mul(64) + left);
-            deep[3] = spread(hashes[3], size.wrapping_mul(64) + left + 1);
-            let which = if value == 1 { 2 } else { 3 };
-            let bits = nibble(&deep, set + which, bits) & ((1 << now) - 1);
-            value = value << now | u64::from(bits);
-            path = path.wrapping_mul(SPREAD_PATH).wrapping_add(bits + 1);
-        }
+        let (exponent, path) = nibbles.exponent(first, top);
+        value = nibbles.below(exponent, path, number);
     }
     member.past.push(value, first);
     value
+}
+
+impl Member<'_> {
+    /// The contexts of the next number, given the last numbers of the streams before and after this one.
+    fn hashes(&self, neighbours: [u64; 2], position: u32) -> [u32; 6] {
+        let id = self.id.wrapping_mul(8) + HASH_NUMBERS;
+        let [a, b, _] = self.past.last.map(|number| number.min(0xffff_ffff) as u32);
+        let [near, far] = neighbours.map(|number| number.min(0xffff_ffff) as u32);
+        let sizes = self.past.sizes;
+        [
+            spread(spread(id, near.min(15)), sizes & 15),
+            spread(spread(id + 1, near), a),
+            spread(spread(id + 2, size(near)), sizes & 0xfff),
+            spread(spread(id + 3, position & 15), near.min(15)),
+            spread(spread(spread(id + 4, a), b), near),
+            spread(spread(id + 5, near), far),
+        ]
+    }
+}
+
+/// The nibbles of one number.
+struct Nibbles<'a, C> {
+    coder: &'a mut C,
+    mixer: &'a mut Mixer,
+    hashes: [u32; 6],
+    set: usize,
+}
+
+impl<C: Coder> Nibbles<'_, C> {
+    fn code(&mut self, hashes: &[u32; 6], set: usize, nibble: u32) -> u32 {
+        let contexts = Contexts { hashes, set: self.set + set, guess: Guess::default() };
+        self.mixer.nibble(self.coder, &contexts, nibble & 15)
+    }
+
+    /// Where a number's leading one is (`top`, when encoding), and the path so far, after a first nibble from
+    /// 8 on: that says it up to 9, a second one up to 24, two more the rest.
+    fn exponent(&mut self, first: u32, top: u32) -> (u32, u32) {
+        if first < 15 {
+            return (first - 5, first);
+        }
+        let more = self.code(&deeper(&self.hashes, first), 1, top.wrapping_sub(10).min(15));
+        let path = first * 16 + more;
+        if more < 15 {
+            return (10 + more, path);
+        }
+        let high = self.code(&deeper(&self.hashes, path), 1, top.wrapping_sub(25) >> 4);
+        let low = self.code(&deeper(&self.hashes, path * 16 + high), 1, top.wrapping_sub(25));
+        let exponent = (25 + high * 16 + low).min(63);
+        (exponent, exponent << 8)
+    }
+
+    /// The number, from the `left` bits below its leading one.
+    fn below(&mut self, mut left: u32, size: u32, number: u64) -> u64 {
+        let (mut value, mut path) = (1, size);
+        while left > 0 {
+            let now = left.min(4);
+            left -= now;
+            let mask = (1 << now) - 1;
+            let mut hashes = deeper(&self.hashes, path.wrapping_mul(64) + left);
+            hashes[3] = spread(self.hashes[3], size.wrapping_mul(64) + left + 1);
+            let set = if value == 1 { 2 } else { 3 };
+            let bits = self.code(&hashes, set, (number >> left) as u32 & mask) & mask;
+            value = value << now | u64::from(bits);
+            path = path.wrapping_mul(SPREAD_PATH).wrapping_add(bits + 1);
+        }
+        value
+    }
 }
 
 fn size(number: u32) -> u32 {
