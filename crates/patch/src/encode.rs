@@ -220,7 +220,7 @@ fn together(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Vec<u8>, Er
     Ok(best.frame(streams))
 }
 
-/// One stream's frame in whichever coding is smallest.
+/// One stream's frame in whichever coding is smallest, but LZMA only where it pays.
 fn frame(
     stream: (Stream, &[u8]),
     packing: Packing,
@@ -228,15 +228,15 @@ fn frame(
 ) -> Result<Vec<u8>, Error> {
     let (name, plain) = stream;
     let mut best = Best { coder: 0, history: None, bytes: plain.to_vec() };
-    // LZMA packs some 6 % better than Zstandard, which is tried where it does not cost much.
-    if !packing.dense || plain.len() < SMALL || history.is_some() {
-        best.offer(1, None, compress(plain, packing.zstd, &[])?);
+    let mut slow = if packing.dense { smallest_lzma(name, plain)? } else { None };
+    let hardly_packs = |packed: &Vec<u8>| packed.len() > plain.len().saturating_sub(plain.len() / 8);
+    if plain.len() < SMALL || history.is_some() || slow.as_ref().is_none_or(hardly_packs) {
+        let packed = compress(plain, packing.zstd, &[])?;
+        slow = slow.filter(|slow| slow.len() <= packed.len().saturating_sub(packed.len() / LZMA_SAVES));
+        best.offer(1, None, packed);
     }
-    if packing.dense {
-        for properties in properties(name) {
-            let packed = lzma::encode(plain, *properties).map_err(|e| Error::io("a frame", e))?;
-            best.offer(3, None, packed);
-        }
+    if let Some(slow) = slow {
+        best.offer(3, None, slow);
     }
     if let Some((history, bytes)) = history.filter(|(history, _)| !history.is_empty()) {
         best.offer(2, Some(history), compress(plain, packing.zstd, bytes)?);
@@ -244,8 +244,21 @@ fn frame(
     Ok(best.frame(&[stream]))
 }
 
-/// A stream below so many bytes is packed in every way.
+fn smallest_lzma(stream: Stream, plain: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let mut best = None::<Vec<u8>>;
+    for properties in properties(stream) {
+        let packed = lzma::encode(plain, *properties).map_err(|e| Error::io("a frame", e))?;
+        best = best.filter(|best| best.len() <= packed.len()).or(Some(packed));
+    }
+    Ok(best)
+}
+
+/// A stream below so many bytes is packed in every way. Above, Zstandard at a high level costs a maker much, and
+/// does not come near LZMA unless there is little to gain.
 const SMALL: usize = 64 << 10;
+
+/// LZMA must save this part of what Zstandard makes: a device decodes it some ten times slower.
+const LZMA_SAVES: usize = 64;
 
 /// LZMA's properties that may suit a stream: bits of literal context, literal position, position.
 fn properties(stream: Stream) -> &'static [[u32; 3]] {
