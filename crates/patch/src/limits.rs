@@ -14,8 +14,9 @@ pub struct Limits {
     pub target: u64,
     /// How many bytes of source and target a coder may refer to. Default 8 MiB.
     pub history: u64,
-    /// The model of what moved, decoded, in bytes. Default 2 MiB: half a million steps of the map, 20 bytes of
-    /// memory each.
+    /// The model of what moved, decoded, in bytes. Default 2 MiB: at most a million steps of the map or spans
+    /// (two bytes each), some 24 bytes of memory each, and half as much again for a moment while they are read
+    /// and sorted.
     pub model: u64,
     /// The changes of a tree, all its chunks together and decoded, in bytes. Default 64 MiB: half a million
     /// changed entries.
