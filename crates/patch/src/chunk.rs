@@ -1,154 +1,10 @@
 //! A chunk's inside: frames, each one coder's output, that hold the named streams. `docs/format.md` section 4.
 
 use crate::cursor::{Bad, Cursor};
-use crate::{ChunkKind, ChunkRef, Error, Limits, adaptive, lzma};
+use crate::stream::{Coder, Frame, History, Stream, Streams};
+use crate::{ChunkRef, Error, Limits, adaptive, lzma};
 use siding_image::Changes;
 use zstd::zstd_safe::{DCtx, find_frame_compressed_size};
-
-/// A named run of bytes inside a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Stream {
-    /// Numbers: how many literal bytes an instruction places.
-    LiteralLengths = 0,
-    /// Numbers: how many source bytes it then copies.
-    CopyLengths = 1,
-    /// Signed numbers: where from, against where the previous copy would have gone on.
-    CopyOffsets = 2,
-    /// Numbers: how many copied bytes stay as they are before the next run of differences.
-    Gaps = 3,
-    /// Numbers: how many differences the run has, less one.
-    Runs = 4,
-    /// The differences, added modulo 256.
-    Values = 5,
-    /// The literal bytes.
-    Literals = 6,
-    /// The canonical encoding of a tree's changes; alone in its chunk.
-    Changes = 7,
-    /// Numbers: a model's regions, spans and segments.
-    Regions = 8,
-    /// Numbers: the addresses of the steps of a model's map.
-    StepAddresses = 9,
-    /// Numbers: their shifts.
-    StepShifts = 10,
-}
-
-impl Stream {
-    /// All streams, in order of their numbers.
-    pub const ALL: [Self; 11] = [
-        Self::LiteralLengths,
-        Self::CopyLengths,
-        Self::CopyOffsets,
-        Self::Gaps,
-        Self::Runs,
-        Self::Values,
-        Self::Literals,
-        Self::Changes,
-        Self::Regions,
-        Self::StepAddresses,
-        Self::StepShifts,
-    ];
-
-    /// The name used in `docs/format.md` and by `siding inspect`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LiteralLengths => "literal-lengths",
-            Self::CopyLengths => "copy-lengths",
-            Self::CopyOffsets => "copy-offsets",
-            Self::Gaps => "gaps",
-            Self::Runs => "runs",
-            Self::Values => "values",
-            Self::Literals => "literals",
-            Self::Changes => "changes",
-            Self::Regions => "regions",
-            Self::StepAddresses => "step-addresses",
-            Self::StepShifts => "step-shifts",
-        }
-    }
-
-    /// The kind of chunk it belongs in.
-    fn kind(self) -> ChunkKind {
-        match self {
-            Self::Changes => ChunkKind::Changes,
-            Self::Regions | Self::StepAddresses | Self::StepShifts => ChunkKind::Model,
-            _ => ChunkKind::Delta,
-        }
-    }
-
-    fn of_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).copied()
-    }
-}
-
-/// How a frame's bytes are coded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coder {
-    /// As they are.
-    Raw,
-    /// One Zstandard frame (RFC 8878).
-    Zstd,
-    /// One Zstandard frame that may refer to bytes the reader has already.
-    ZstdAfter(History),
-    /// LZMA, as long as its streams.
-    Lzma,
-    /// The adaptive coder made for a delta's streams.
-    Adaptive,
-}
-
-/// Bytes a coder may refer to as if they came just before its own: a range of the source's flat space, then
-/// the end of what was made of the target before the chunk. `docs/format.md` section 4.3.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    /// Where the range of the source begins.
-    pub source_offset: u64,
-    /// How long it is, in bytes.
-    pub source_len: u64,
-    /// How many bytes of the target before the chunk follow it.
-    pub target_len: u64,
-}
-
-impl History {
-    /// The length of all of it, in bytes.
-    pub fn len(&self) -> u64 {
-        self.source_len.saturating_add(self.target_len)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Coder {
-    /// The name used in `docs/format.md` and by `siding inspect`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Zstd => "zstd",
-            Self::ZstdAfter(_) => "zstd-after",
-            Self::Lzma => "lzma",
-            Self::Adaptive => "adaptive",
-        }
-    }
-}
-
-/// One coder's output: which streams it holds, one after the other, and how long each is once decoded.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    /// How it is coded.
-    pub coder: Coder,
-    /// The streams in it with their decoded lengths in bytes.
-    pub streams: Vec<(Stream, u64)>,
-    /// Bytes it takes in the file, without its head.
-    pub stored: u64,
-}
-
-impl Frame {
-    /// How long its streams are together, in bytes.
-    pub fn decoded(&self) -> u64 {
-        self.streams.iter().map(|(_, len)| *len).fold(0, u64::saturating_add)
-    }
-}
 
 /// A chunk whose stored bytes are the signed ones; not looked into yet.
 #[derive(Debug)]
@@ -157,25 +13,6 @@ pub struct Stored {
     chunk: ChunkRef,
     bytes: Vec<u8>,
     limits: Limits,
-}
-
-/// A decoded chunk: its streams by name.
-#[derive(Debug, Default)]
-pub struct Streams {
-    bytes: [Vec<u8>; Stream::ALL.len()],
-}
-
-impl Streams {
-    /// A stream's bytes; empty if the chunk does not have it.
-    pub fn get(&self, stream: Stream) -> &[u8] {
-        self.bytes.get(stream as usize).map_or(&[], Vec::as_slice)
-    }
-
-    fn put(&mut self, stream: Stream, bytes: Vec<u8>) {
-        if let Some(place) = self.bytes.get_mut(stream as usize) {
-            *place = bytes;
-        }
-    }
 }
 
 impl Stored {
@@ -201,18 +38,20 @@ impl Stored {
 
     /// Decodes every stream. `history` delivers the bytes that a coder may refer to.
     ///
-    /// Allocates no more than the decoded length the manifest states, which met [`Limits::decoded`] before, and
-    /// asks for no history longer than [`Limits::history`].
+    /// Allocates the decoded length that the manifest states, which met [`Limits::decoded`] or [`Limits::model`]
+    /// before. Beside it, for one frame at a time, what its coder needs: LZMA that frame's length once more and
+    /// 32 KiB, the adaptive coder 2.6 MiB at most, Zstandard some 100 KiB. Asks for no history longer than
+    /// [`Limits::history`].
     pub fn decode<E: From<Error>>(
         &self,
         mut history: impl FnMut(&History) -> Result<Vec<u8>, E>,
     ) -> Result<Streams, E> {
-        self.decode_with(|frame, bytes| {
+        self.decode_with(|frame, bytes, streams| {
             let history = match &frame.coder {
                 Coder::ZstdAfter(wanted) => history(wanted)?,
                 _ => Vec::new(),
             };
-            Ok(self.decode_frame(frame, bytes, &history)?)
+            Ok(self.decode_frame(frame, bytes, &history, streams)?)
         })
     }
 
@@ -220,29 +59,22 @@ impl Stored {
     ///
     /// For showing what a patch does, never for carrying it out.
     pub fn decode_shape(&self) -> Result<Streams, Error> {
-        self.decode_with(|frame, bytes| match frame.coder {
-            Coder::ZstdAfter(_) => Ok(vec![0; usize::try_from(frame.decoded()).unwrap_or(0)]),
-            _ => self.decode_frame(frame, bytes, &[]),
+        self.decode_with(|frame, bytes, streams| match frame.coder {
+            Coder::ZstdAfter(_) => {
+                let zeros = vec![0; usize::try_from(frame.decoded()).unwrap_or(0)];
+                self.keep(&frame.streams, zeros, streams)
+            }
+            _ => self.decode_frame(frame, bytes, &[], streams),
         })
     }
 
     fn decode_with<E: From<Error>>(
         &self,
-        mut decode: impl FnMut(&Frame, &[u8]) -> Result<Vec<u8>, E>,
+        mut decode: impl FnMut(&Frame, &[u8], &mut Streams) -> Result<(), E>,
     ) -> Result<Streams, E> {
         let mut streams = Streams::default();
         for (frame, bytes) in self.split()? {
-            let decoded = decode(&frame, bytes)?;
-            if let [(stream, _)] = frame.streams.as_slice() {
-                streams.put(*stream, decoded);
-                continue;
-            }
-            let mut rest = Cursor::new(&decoded);
-            for (stream, len) in frame.streams {
-                let bytes =
-                    rest.take(len).map_err(|Bad| self.malformed("a frame is shorter than its streams"))?;
-                streams.put(stream, bytes.to_vec());
-            }
+            decode(&frame, bytes, &mut streams)?;
         }
         Ok(streams)
     }
@@ -253,25 +85,39 @@ impl Stored {
         Changes::decode(self.decode(no_history)?.get(Stream::Changes)).map_err(Error::Tree)
     }
 
-    fn decode_frame(&self, frame: &Frame, bytes: &[u8], history: &[u8]) -> Result<Vec<u8>, Error> {
-        let len = usize::try_from(frame.decoded())
-            .map_err(|_| self.malformed("a length does not fit this machine"))?;
-        match frame.coder {
-            Coder::Zstd | Coder::ZstdAfter(_) => self.decode_zstd(bytes, len, history),
-            Coder::Raw if bytes.len() == len => Ok(bytes.to_vec()),
-            Coder::Raw => Err(self.malformed("a raw frame's length is not that of its streams")),
+    fn decode_frame(
+        &self,
+        frame: &Frame,
+        bytes: &[u8],
+        history: &[u8],
+        streams: &mut Streams,
+    ) -> Result<(), Error> {
+        let len = self.length(frame.decoded())?;
+        let decoded = match frame.coder {
+            Coder::Zstd | Coder::ZstdAfter(_) => self.decode_zstd(bytes, len, history)?,
+            Coder::Raw if bytes.len() == len => bytes.to_vec(),
+            Coder::Raw => return Err(self.malformed("a raw frame's length is not that of its streams")),
             Coder::Lzma => lzma::decode(bytes, len).map_err(|lzma::Bad| {
                 self.malformed("an lzma frame does not decode to the length of its streams")
-            }),
-            Coder::Adaptive => {
-                let streams =
-                    frame.streams.iter().map(|(stream, len)| Some((*stream, usize::try_from(*len).ok()?)));
-                let long = || self.malformed("a length does not fit this machine");
-                let streams = streams.collect::<Option<Vec<_>>>().ok_or_else(long)?;
-                let parts = adaptive::decode(bytes, &streams).map_err(|rule| self.malformed(rule))?;
-                Ok(parts.concat())
-            }
-        }
+            })?,
+            Coder::Adaptive => return self.decode_adaptive(frame, bytes, streams),
+        };
+        self.keep(&frame.streams, decoded, streams)
+    }
+
+    fn decode_adaptive(&self, frame: &Frame, bytes: &[u8], streams: &mut Streams) -> Result<(), Error> {
+        let lens = frame.streams.iter().map(|(stream, len)| Ok((*stream, self.length(*len)?)));
+        let lens = lens.collect::<Result<Vec<_>, Error>>()?;
+        let parts = adaptive::decode(bytes, &lens).map_err(|rule| self.malformed(rule))?;
+        frame.streams.iter().zip(parts).try_for_each(|(stream, part)| self.keep(&[*stream], part, streams))
+    }
+
+    fn keep(&self, list: &[(Stream, u64)], bytes: Vec<u8>, streams: &mut Streams) -> Result<(), Error> {
+        streams.put(list, bytes).ok_or_else(|| self.malformed("a frame is shorter than its streams"))
+    }
+
+    fn length(&self, len: u64) -> Result<usize, Error> {
+        usize::try_from(len).map_err(|_| self.malformed("a length does not fit this machine"))
     }
 
     fn decode_zstd(&self, bytes: &[u8], len: usize, history: &[u8]) -> Result<Vec<u8>, Error> {

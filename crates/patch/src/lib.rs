@@ -1,4 +1,6 @@
-//! The patch file, format version 1: the only code that encodes or decodes it.
+//! The patch file, format version 1: the only code that writes or reads its bytes.
+//!
+//! Only what a model's streams mean lies elsewhere, in `siding-predict`: here they are bytes.
 //!
 //! `docs/format.md` is the law; the modules cite its sections and repeat no layouts. A patch is read once,
 //! front to back, and never sought in:
@@ -33,10 +35,11 @@ mod limits;
 mod lzma;
 mod manifest;
 mod read;
+mod stream;
 #[cfg(feature = "make")]
 mod write;
 
-pub use chunk::{Coder, Frame, History, Stored, Stream, Streams};
+pub use chunk::Stored;
 pub use delta::{Step, Walker};
 #[cfg(feature = "make")]
 pub use encode::{Encoded, Instruction, Packing, encode_changes, encode_delta, encode_model};
@@ -48,6 +51,7 @@ pub use layout::Layout;
 pub use limits::Limits;
 pub use manifest::{Advisory, ChunkKind, ChunkRef, ImageRef, Manifest, Severity};
 pub use read::{Checked, open};
+pub use stream::{Coder, Frame, History, Stream, Streams};
 #[cfg(feature = "make")]
 pub use write::{add_signature, write};
 
