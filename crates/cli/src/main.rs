@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod bytes;
+mod chunks;
 #[cfg(feature = "make")]
 mod demo;
 mod device;

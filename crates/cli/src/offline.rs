@@ -2,6 +2,7 @@
 
 use crate::args::{Apply, Verify};
 use crate::bytes::{count, size};
+use crate::chunks;
 use crate::failure::{Code, Failure};
 use crate::keys;
 use crate::output::{Paint, Reply};
@@ -164,7 +165,7 @@ fn read_through<R: Read>(mut patch: Checked<R>) -> Result<(), Failure> {
     while let Some(stored) = patch.next_chunk()? {
         match stored.chunk().kind {
             ChunkKind::Changes => drop(stored.decode_changes()?),
-            ChunkKind::Model => drop(stored.decode_shape()?),
+            ChunkKind::Model => drop(chunks::model(&stored)?),
             ChunkKind::Delta => walk(&stored, at)?,
         }
         at += stored.chunk().target;

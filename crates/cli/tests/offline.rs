@@ -221,6 +221,39 @@ fn a_patch_is_applied_from_standard_input() {
     assert!(!lab.path("out-2").exists());
 }
 
+/// `verify` said "ok" of a model that no device takes: it compared the chunk's digest and looked no further.
+#[test]
+fn verify_refuses_a_malformed_model_without_the_source() {
+    let lab = Lab::new();
+    let v1 = testdata().join("v1");
+    let verify = |name: &str, key: &str| {
+        let [patch, key] = [name, key].map(|name| v1.join(name).display().to_string());
+        lab.run(&format!("verify {patch} --trust {key}"))
+    };
+    let instructions = "the instructions of chunk 0 are malformed";
+    let of_models = ["region", "span-", "segment-", "step-", "model-with-a-history"];
+    let mut refused = 0;
+    for file in fs::read_dir(v1.join("bad")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        if of_models.iter().any(|start| name.starts_with(start)) {
+            verify(&format!("bad/{name}"), "alice.pub").ends_with(6).complains(&[instructions, "maker"]);
+            refused += 1;
+        }
+    }
+    assert!(refused >= 18, "only {refused} bad files of models are there");
+    // What is wrong with the chunk around a model.
+    for (name, code, words) in [
+        ("delta-stream-in-a-model", 6, "chunk 0"),
+        ("model-too-long", 1, "chunk 0"),
+        ("model-makes-bytes", 6, "the manifest"),
+        ("model-twice", 6, "the manifest"),
+        ("model-after-a-delta", 6, "the manifest"),
+    ] {
+        verify(&format!("bad/{name}.siding"), "alice.pub").ends_with(code).complains(&[words]);
+    }
+    verify("moved.siding", "bob.pub").ends_with(0);
+}
+
 #[test]
 fn a_file_and_a_tree_make_no_pair() {
     let lab = Lab::device();

@@ -2,6 +2,7 @@
 //! bytes, in memory and only as far back as a later chunk may refer to.
 
 use super::references::{Count, Run};
+use crate::chunks;
 use crate::failure::Failure;
 use siding_image::{Changes, Image};
 use siding_patch::{ChunkKind, Frame, History, Limits, Step, Stored, Stream, Streams, Walker};
@@ -67,7 +68,7 @@ impl<'a> Found<'a> {
         frames.iter().for_each(|frame| self.count(frame));
         match chunk.chunk().kind {
             ChunkKind::Changes => self.changes.append(chunk.decode_changes()?),
-            ChunkKind::Model => self.model = Some(model(chunk)?),
+            ChunkKind::Model => self.model = Some(chunks::model(chunk)?),
             ChunkKind::Delta => {
                 let mut parts = self.walk(chunk, limits)?;
                 share(&frames, &mut parts);
@@ -247,14 +248,6 @@ impl Made {
 
 fn bytes_of<'a>(image: &'a Image, region: &siding_predict::Region) -> Option<&'a [u8]> {
     image.slice(region.start, region.len).ok().flatten()
-}
-
-fn model(chunk: &Stored) -> Result<Model, Failure> {
-    let streams = chunk.decode_shape()?;
-    let [regions, addresses, shifts] =
-        [Stream::Regions, Stream::StepAddresses, Stream::StepShifts].map(|stream| streams.get(stream));
-    let broken = |rule| siding_apply::Error::Instructions { chunk: chunk.index(), rule };
-    Ok(Model::decode(regions, addresses, shifts).map_err(broken)?)
 }
 
 /// Divides what a chunk's frames take among its parts.
