@@ -1,8 +1,9 @@
 //! `siding inspect`: what a patch is, what it changes, and where its bytes go.
 //!
-//! `walk.rs` counts, `references.rs` judges predictions, `tables.rs` is the text; JSON is here.
+//! `walk.rs` and `steps.rs` count, `references.rs` judges predictions, `tables.rs` is the text; JSON is here.
 
 mod references;
+mod steps;
 mod tables;
 mod walk;
 
@@ -28,9 +29,9 @@ pub(crate) fn inspect(args: &Inspect) -> Result<Reply, Failure> {
         let (expected, got) = (manifest.source.identity, old.identity());
         return Err(siding_apply::Error::WrongSource { expected, got }.into());
     }
-    let mut found = Found::new(old.as_ref());
+    let mut found = Found::new(old.as_ref(), &limits);
     while let Some(chunk) = patch.next_chunk()? {
-        found.look(&chunk, &limits)?;
+        found.look(&chunk)?;
     }
     let total = overhead + manifest.chunks.iter().map(|chunk| chunk.stored).sum::<u64>();
     let text = [
@@ -109,13 +110,15 @@ fn json(manifest: &Manifest, found: &Found<'_>, overhead: u64, total: u64, signa
 /// The model, each region with what copies from it cost; null where nothing is predicted.
 fn model_json(found: &Found<'_>) -> Value {
     let Some(model) = &found.model else { return Value::Null };
-    let made = |region: Option<usize>| found.regions.get(&region).copied().unwrap_or_default();
-    let regions = model.regions().iter().enumerate().map(|(index, region)| {
+    let made = |start: Option<u64>| found.regions.get(&start).copied().unwrap_or_default();
+    let regions = model.regions().iter().map(|region| {
         let place = json!({
             "kind": region.kind.name(), "offset": region.start, "bytes_of_old": region.len,
             "address": Found::address(region), "file": found.file_of(region),
         });
-        with(made_json(&made(Some(index))), place)
+        // Nothing comes from a region without bytes, which may start where the next one does.
+        let made = if region.len > 0 { made(Some(region.start)) } else { Made::default() };
+        with(made_json(&made), place)
     });
     json!({
         "stored": found.model_bytes(), "steps": model.map().steps().len(), "segments": model.segments().len(),

@@ -9,7 +9,7 @@ use crate::output::{Paint, Reply};
 use crate::progress::Show;
 use serde_json::json;
 use siding_image::Image;
-use siding_patch::{Checked, ChunkKind, Limits, Step, Stored, Trust, Walker};
+use siding_patch::{Checked, ChunkKind, Limits, Trust};
 use siding_slot::{Builder, date};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -166,21 +166,9 @@ fn read_through<R: Read>(mut patch: Checked<R>) -> Result<(), Failure> {
         match stored.chunk().kind {
             ChunkKind::Changes => drop(stored.decode_changes()?),
             ChunkKind::Model => drop(chunks::model(&stored)?),
-            ChunkKind::Delta => walk(&stored, at)?,
+            ChunkKind::Delta => chunks::walk(&stored, &stored.decode_shape()?, at, &mut ())?,
         }
         at += stored.chunk().target;
-    }
-    Ok(())
-}
-
-fn walk(stored: &Stored, start: u64) -> Result<(), Failure> {
-    let broken = |rule| siding_apply::Error::Instructions { chunk: stored.index(), rule };
-    let streams = stored.decode_shape()?;
-    let mut walker = Walker::new(&streams, start, stored.chunk().target).map_err(broken)?;
-    while let Some(step) = walker.step(usize::MAX).map_err(broken)? {
-        if let Step::Copy { len, .. } = step {
-            walker.skip_adjust(len).map_err(broken)?;
-        }
     }
     Ok(())
 }

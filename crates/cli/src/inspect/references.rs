@@ -1,5 +1,6 @@
 //! What became of the references in copied bytes.
 
+use super::steps::around;
 use siding_predict::{Kind, Model, Place, Region};
 use std::collections::BTreeMap;
 
@@ -94,11 +95,8 @@ impl Run {
         let mut at = 0;
         while at < upto {
             let flat = self.from + at as u64;
-            let (region, room) = match model.around(flat) {
-                Ok(region) => (Some(region), region.start + region.len - flat),
-                Err(next) => (None, next - flat),
-            };
-            let end = usize::try_from(room).unwrap_or(usize::MAX).clamp(1, len - at) + at;
+            let (region, room) = around(model, flat);
+            let end = room.min(len - at) + at;
             if let Some(region) = region
                 && let Some(bytes) = bytes_of(region)
             {

@@ -97,7 +97,7 @@ impl Found<'_> {
                 .map(String::from)
                 .to_vec(),
         ];
-        let mut made: Vec<(Option<usize>, &Made)> =
+        let mut made: Vec<(Option<u64>, &Made)> =
             self.regions.iter().map(|(region, made)| (*region, made)).collect();
         made.sort_by(|a, b| b.1.stored.total_cmp(&a.1.stored));
         let shown = made.iter().take_while(|(_, made)| made.stored >= 1.0).count().min(MOST);
@@ -105,7 +105,7 @@ impl Found<'_> {
         for (region, made) in made.into_iter().take(shown) {
             let mut row = vec![format!("~{}", size(made.stored as u64))];
             row.extend([made.copied, made.changed, made.literals].map(thousands));
-            match region.and_then(|index| model.regions().get(index)) {
+            match region.and_then(|start| model.around(start).ok()) {
                 Some(region) => row.extend([
                     region.kind.name().to_owned(),
                     format!("{:#x}..{:#x}", region.start, region.start + region.len),

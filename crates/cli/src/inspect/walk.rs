@@ -1,11 +1,11 @@
-//! Walks a patch chunk by chunk and notes which bytes make what. With the old image it also makes the target's
-//! bytes, in memory and only as far back as a later chunk may refer to.
+//! Goes through a patch chunk by chunk and adds up which bytes make what.
 
-use super::references::{Count, Run};
+use super::references::Count;
+use super::steps::{Parts, Steps, Tail};
 use crate::chunks;
 use crate::failure::Failure;
 use siding_image::{Changes, Image};
-use siding_patch::{ChunkKind, Frame, History, Limits, Step, Stored, Stream, Streams, Walker};
+use siding_patch::{ChunkKind, Frame, Limits, Stored, Stream};
 use siding_predict::{Kind, Model};
 use std::collections::BTreeMap;
 
@@ -22,17 +22,17 @@ pub(super) struct Found<'a> {
     pub(super) heads: u64,
     /// By fresh content: what its bytes are.
     pub(super) files: Vec<Made>,
-    /// By the region of the old image that copies come from, by its number; without one, what lies in none.
-    /// Literals belong where the copy before them ended.
-    pub(super) regions: BTreeMap<Option<usize>, Made>,
+    /// By the start of the old image's region that copies come from; without one, what lies in none. Literals
+    /// belong where the copy before them ended.
+    pub(super) regions: BTreeMap<Option<u64>, Made>,
     /// What became of the references in copied bytes.
     pub(super) references: BTreeMap<Kind, Count>,
     /// Where each fresh content ends in the target's flat space.
     ends: Vec<u64>,
     /// How much of the flat space has been seen.
     at: u64,
-    /// Its last bytes.
-    tail: Vec<u8>,
+    /// Its last bytes, with the old image at hand.
+    pub(super) tail: Tail,
 }
 
 /// What a stretch of the target is made of.
@@ -48,20 +48,15 @@ pub(super) struct Made {
     pub(super) stored: f64,
 }
 
-/// What a chunk makes, by fresh content and region.
-type Parts = BTreeMap<(usize, Option<usize>), Made>;
-
-/// Copies are looked at so many bytes at a time.
-const WINDOW: usize = 64 << 10;
-
 impl<'a> Found<'a> {
     /// Nothing yet; with `old`, references will be counted.
-    pub(super) fn new(old: Option<&'a Image>) -> Self {
-        Self { old, ..Self::default() }
+    pub(super) fn new(old: Option<&'a Image>, limits: &Limits) -> Self {
+        let tail = Tail::of(if old.is_some() { limits.history } else { 0 });
+        Self { old, tail, ..Self::default() }
     }
 
     /// Notes what `chunk` says. Chunks come in order.
-    pub(super) fn look(&mut self, chunk: &Stored, limits: &Limits) -> Result<(), Failure> {
+    pub(super) fn look(&mut self, chunk: &Stored) -> Result<(), Failure> {
         let frames = chunk.frames()?;
         let packed: u64 = frames.iter().map(|frame| frame.stored).sum();
         self.heads += chunk.chunk().stored.saturating_sub(packed);
@@ -70,7 +65,7 @@ impl<'a> Found<'a> {
             ChunkKind::Changes => self.changes.append(chunk.decode_changes()?),
             ChunkKind::Model => self.model = Some(chunks::model(chunk)?),
             ChunkKind::Delta => {
-                let mut parts = self.walk(chunk, limits)?;
+                let mut parts = self.walk(chunk)?;
                 share(&frames, &mut parts);
                 for ((file, region), made) in parts {
                     self.files[file].add(&made);
@@ -91,134 +86,21 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn walk(&mut self, chunk: &Stored, limits: &Limits) -> Result<Parts, Failure> {
-        let streams = self.decode(chunk)?;
-        let broken = |rule| Failure::from(siding_apply::Error::Instructions { chunk: chunk.index(), rule });
-        let mut walker = Walker::new(&streams, self.at, chunk.chunk().target).map_err(broken)?;
-        let mut parts = Parts::new();
-        let mut run = Run::default();
-        // Where a copy would go on that is only handed out in parts, and where the last one ended.
-        let (mut goes_on, mut ended) = (None, self.at);
-        loop {
-            let (file, room) = self.file_at(self.at);
-            let Some(step) = walker.step(room.min(WINDOW)).map_err(broken)? else { break };
-            let len = match step {
-                Step::Literal(bytes) => {
-                    goes_on = None;
-                    let made = parts.entry((file, self.region_at(ended))).or_default();
-                    made.literals += bytes.len() as u64;
-                    made.bytes += bytes.len() as u64;
-                    self.keep(bytes, limits);
-                    bytes.len()
-                }
-                Step::Copy { from, len } => {
-                    if goes_on != Some(from) {
-                        self.count_references(&mut run, true);
-                        run = Run::at(from);
-                        parts.entry((file, self.region_at(from))).or_default().copies += 1;
-                    }
-                    self.copy(&mut run, from, len)?;
-                    let new = run.last(len);
-                    walker.adjust(new).map_err(broken)?;
-                    self.keep(run.last(len), limits);
-                    self.note(&run, file, from, len, &mut parts);
-                    self.count_references(&mut run, false);
-                    ended = from + len as u64;
-                    goes_on = Some(ended);
-                    len
-                }
-            };
-            self.at += len as u64;
-        }
-        self.count_references(&mut run, true);
+    fn walk(&mut self, chunk: &Stored) -> Result<Parts, Failure> {
+        let streams = match self.old {
+            Some(old) => chunk.decode(|history| self.tail.history(chunk, old, history))?,
+            None => chunk.decode_shape()?,
+        };
+        let start = self.at;
+        let mut steps = Steps::new(self, start);
+        chunks::walk(chunk, &streams, start, &mut steps)?;
+        let parts = steps.finish();
+        self.at += chunk.chunk().target;
         Ok(parts)
     }
 
-    /// With the old image everything can be decoded; else what leans on it or on the target counts as zeros.
-    fn decode(&self, chunk: &Stored) -> Result<Streams, Failure> {
-        let Some(old) = self.old else { return Ok(chunk.decode_shape()?) };
-        chunk.decode(|history: &History| {
-            let len = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
-            let rule = "a coder refers to more of the target than there is before the chunk";
-            let from = self.tail.len().checked_sub(len(history.target_len));
-            let written = from.and_then(|from| self.tail.get(from..));
-            let written = written.ok_or(siding_apply::Error::Instructions { chunk: chunk.index(), rule })?;
-            let mut bytes = vec![0; len(history.source_len)];
-            old.read_at(history.source_offset, &mut bytes)?;
-            bytes.extend_from_slice(written);
-            Ok(bytes)
-        })
-    }
-
-    /// What the device has after copying `len` bytes from `from`, before differences; zeros without the old image.
-    fn copy(&self, run: &mut Run, from: u64, len: usize) -> Result<(), Failure> {
-        let (old, predicted) = run.grow(len);
-        if let Some(image) = self.old {
-            image.read_at(from, old)?;
-            predicted.copy_from_slice(old);
-            if let Some(model) = &self.model {
-                let bytes_of = |region: &_| bytes_of(image, region);
-                model.predict_copy(from, self.at, predicted, bytes_of);
-            }
-        }
-        run.predicted_is_new(len);
-        Ok(())
-    }
-
-    /// Divides the last `len` bytes of `run` among the regions they come from.
-    fn note(&self, run: &Run, file: usize, mut from: u64, len: usize, parts: &mut Parts) {
-        let changed = run.changed(len);
-        let mut changed = changed.as_slice();
-        while !changed.is_empty() {
-            let here = usize::try_from(self.room_at(from)).unwrap_or(usize::MAX).min(changed.len());
-            let (now, later) = changed.split_at(here);
-            let made = parts.entry((file, self.region_at(from))).or_default();
-            made.bytes += here as u64;
-            made.copied += here as u64;
-            made.changed += now.iter().filter(|changed| **changed).count() as u64;
-            from += here as u64;
-            changed = later;
-        }
-    }
-
-    fn count_references(&mut self, run: &mut Run, all: bool) {
-        if let (Some(old), Some(model)) = (self.old, &self.model) {
-            run.count(model, |region| bytes_of(old, region), all, &mut self.references);
-        } else {
-            run.clear();
-        }
-    }
-
-    /// The number of the region around `flat`.
-    fn region_at(&self, flat: u64) -> Option<usize> {
-        let regions = self.model.as_ref()?.regions();
-        let index = regions.partition_point(|region| region.start + region.len <= flat);
-        regions.get(index).filter(|region| region.start <= flat).map(|_| index)
-    }
-
-    /// How many bytes from `flat` on are in the same region, or outside of all.
-    fn room_at(&self, flat: u64) -> u64 {
-        let Some(model) = &self.model else { return u64::MAX };
-        match model.around(flat) {
-            Ok(region) => region.start + region.len - flat,
-            Err(next) => next - flat,
-        }
-        .max(1)
-    }
-
-    /// Keeps `bytes` of the target for coders that refer to them.
-    fn keep(&mut self, bytes: &[u8], limits: &Limits) {
-        let most = usize::try_from(limits.history).unwrap_or(usize::MAX);
-        if self.old.is_some() {
-            if self.tail.len() / 2 > most {
-                self.tail.drain(..self.tail.len() - most);
-            }
-            self.tail.extend_from_slice(bytes);
-        }
-    }
-
     /// Which fresh content the byte at `at` belongs to, and how many more it has; one for all in a file.
-    fn file_at(&mut self, at: u64) -> (usize, usize) {
+    pub(super) fn file_at(&mut self, at: u64) -> (usize, usize) {
         if self.ends.is_empty() {
             let mut end = 0u64;
             self.ends.extend(self.changes.fresh_files().map(|(_, file)| {
@@ -244,10 +126,6 @@ impl Made {
         self.copies += other.copies;
         self.stored += other.stored;
     }
-}
-
-fn bytes_of<'a>(image: &'a Image, region: &siding_predict::Region) -> Option<&'a [u8]> {
-    image.slice(region.start, region.len).ok().flatten()
 }
 
 /// Divides what a chunk's frames take among its parts.
