@@ -218,7 +218,8 @@ pub(crate) struct Apply {
 pub(crate) struct Inspect {
     /// The patch; - for standard input
     pub(crate) patch: PathBuf,
-    /// Also rebuild everything from this image, in memory, and count the references that were predicted right
+    /// Also rebuild everything from this image, in memory: count the references that were predicted right, and
+    /// name the sections that regions hold
     #[arg(long, value_name = "OLD")]
     pub(crate) old: Option<PathBuf>,
 }

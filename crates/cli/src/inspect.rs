@@ -1,8 +1,9 @@
 //! `siding inspect`: what a patch is, what it changes, and where its bytes go.
 //!
-//! `walk.rs` and `steps.rs` count, `references.rs` judges predictions, `tables.rs` is the text; JSON is here.
+//! `walk.rs` and `steps.rs` count, `references.rs` judges predictions, `sections.rs` knows names, `tables.rs` is the text; JSON is here.
 
 mod references;
+mod sections;
 mod steps;
 mod tables;
 mod walk;
@@ -113,7 +114,7 @@ fn model_json(found: &Found<'_>) -> Value {
     let made = |start: Option<u64>| found.regions.get(&start).copied().unwrap_or_default();
     let regions = model.regions().iter().map(|region| {
         let place = json!({
-            "kind": region.kind.name(), "offset": region.start, "bytes_of_old": region.len,
+            "kind": region.kind.name(), "sections": found.sections.names(region), "offset": region.start, "bytes_of_old": region.len,
             "address": Found::address(region), "file": found.file_of(region),
         });
         // Nothing comes from a region without bytes, which may start where the next one does.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Lab, testdata};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 
 /// The sum of a field over a list of objects.
@@ -43,6 +43,46 @@ fn regions_add_up(lab: &Lab, json: &Value) {
     assert!(shares.abs_diff(of_files) <= 32, "regions take {shares}, files {of_files}: {json:#}");
 }
 
+/// What is known of the model without the old image.
+fn without_sections(model: &Value) -> Value {
+    let mut model = model.clone();
+    for region in model["regions"].as_array_mut().unwrap() {
+        region["sections"] = json!([]);
+    }
+    model
+}
+
+/// A patch says where a region is; what it is called is in the old image's headers.
+#[test]
+fn regions_are_called_by_the_sections_of_the_old_image() {
+    for (name, code) in [("libssl", "x86-64"), ("libssl-arm64", "aarch64")] {
+        let Some(lab) = library(name) else { continue };
+        let model = &lab.json("inspect p --old old")["model"];
+        let regions = model["regions"].as_array().unwrap();
+        let sections_of = |kind: &str| -> Vec<&Value> {
+            let of_kind = regions.iter().filter(|region| region["kind"] == kind);
+            of_kind.flat_map(|region| region["sections"].as_array().unwrap()).collect()
+        };
+        for (kind, section) in [
+            (code, ".text"),
+            ("rela64", ".rela.dyn"),
+            ("symbols64", ".dynsym"),
+            ("words64", ".data.rel.ro"),
+            ("jumps", ".rodata"),
+            ("eh-frame", ".eh_frame"),
+            ("eh-frame-hdr", ".eh_frame_hdr"),
+        ] {
+            assert!(sections_of(kind).contains(&&json!(section)), "{name}: no {section} in {model:#}");
+        }
+        assert!(regions.iter().all(|region| region["sections"] != json!([])), "{name}: {model:#}");
+        let done = lab.ok("inspect p --old old");
+        let text = done.says(&[".rela.dyn rela64", ".rodata", ".eh_frame eh-frame"]).out;
+        let of_code = text.lines().find(|line| line.contains(" .text "));
+        assert!(of_code.is_some_and(|line| line.contains(code)), "{text}");
+        lab.ok("inspect p").says_not(&[".text", ".rodata"]);
+    }
+}
+
 #[test]
 fn regions_and_references_of_a_real_library_add_up() {
     for (name, code) in [("libssl", "x86-64"), ("libssl-arm64", "aarch64")] {
@@ -52,7 +92,11 @@ fn regions_and_references_of_a_real_library_add_up() {
         regions_add_up(&lab, &alone);
         let json = lab.json("inspect p --old old");
         regions_add_up(&lab, &json);
-        assert_eq!(alone["model"], json["model"], "{name}: the old image adds to what is known");
+        assert_eq!(
+            alone["model"],
+            without_sections(&json["model"]),
+            "{name}: the old image adds to what is known"
+        );
         let all = &json["references"];
         let number = |field: &str| all[field].as_u64().unwrap();
         for field in ["found", "changed", "changed_and_right", "moved", "right", "wrong"] {
@@ -93,6 +137,8 @@ fn a_tree_with_the_old_image_is_told_by_its_files() {
     let json = lab.json(&format!("inspect p --old {old}"));
     let regions = json["model"]["regions"].as_array().expect("a model");
     assert!(regions.iter().any(|region| region["file"] == "ossl-modules/legacy.so"), "{json:#}");
+    let code = regions.iter().find(|region| region["kind"] == "x86-64").expect("code");
+    assert!(code["sections"].as_array().unwrap().contains(&json!(".text")), "{code:#}");
     assert_eq!(lab.json("inspect p")["files"], json["files"]);
     lab.ok(&format!("inspect p --old {old}")).says(&["engines-3/", "references that changed"]);
 }

@@ -7,7 +7,7 @@ use crate::bytes::{count, percent, size, thousands};
 use crate::output::{Paint, table};
 use siding_image::{Changes, Entry, Node};
 use siding_patch::{Manifest, Stream};
-use siding_predict::{Kind, Region, SPACE};
+use siding_predict::{Kind, Model, Region, SPACE};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
@@ -88,48 +88,58 @@ impl Found<'_> {
 
     pub(super) fn regions_text(&self) -> String {
         let Some(model) = &self.model else { return String::new() };
-        let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
-        model.regions().iter().for_each(|region| *kinds.entry(region.kind).or_default() += 1);
-        let kinds: Vec<String> =
-            kinds.iter().map(|(kind, number)| format!("{number} {}", kind.name())).collect();
-        let mut rows = vec![
-            ["patch", "copied", "changed", "literals", "kind", "old bytes", "address", "file"]
-                .map(String::from)
-                .to_vec(),
-        ];
+        let head = ["patch", "copied", "changed", "literals", "kind", "old bytes", "address", "file"];
+        let mut rows = vec![head.map(String::from).to_vec()];
         let mut made: Vec<(Option<u64>, &Made)> =
             self.regions.iter().map(|(region, made)| (*region, made)).collect();
         made.sort_by(|a, b| b.1.stored.total_cmp(&a.1.stored));
         let shown = made.iter().take_while(|(_, made)| made.stored >= 1.0).count().min(MOST);
         let hidden = made.len() - shown;
-        for (region, made) in made.into_iter().take(shown) {
+        for (start, made) in made.into_iter().take(shown) {
             let mut row = vec![format!("~{}", size(made.stored as u64))];
             row.extend([made.copied, made.changed, made.literals].map(thousands));
-            match region.and_then(|start| model.around(start).ok()) {
-                Some(region) => row.extend([
-                    region.kind.name().to_owned(),
-                    format!("{:#x}..{:#x}", region.start, region.start + region.len),
-                    format!("{:#x}", Self::address(region)),
-                    self.file_of(region).unwrap_or_default(),
-                ]),
+            match start.and_then(|start| model.around(start).ok()) {
+                Some(region) => row.extend(self.place(region)),
                 None => row.push("in no region".to_owned()),
             }
             rows.push(row);
         }
         let title = Paint::stdout().bold("Where the bytes go, by the old image's regions");
-        let more = if hidden > 0 {
-            format!("  and {} that cost less; --json lists all\n", count(hidden, "region"))
-        } else {
-            String::new()
+        let more = match hidden {
+            0 => String::new(),
+            _ => format!("  and {} that cost less; --json lists all\n", count(hidden, "region")),
         };
+        format!("{title}\n  {}\n{}{more}", self.model_text(model), table(&rows, &[0, 1, 2, 3]))
+    }
+
+    fn model_text(&self, model: &Model) -> String {
+        let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
+        model.regions().iter().for_each(|region| *kinds.entry(region.kind).or_default() += 1);
+        let kinds: Vec<String> =
+            kinds.iter().map(|(kind, number)| format!("{number} {}", kind.name())).collect();
         format!(
-            "{title}\n  the model: {} ({}), {} of the map, {}\n{}{more}",
+            "the model: {} ({}), {} of the map, {}",
             count(model.regions().len(), "region"),
             kinds.join(", "),
             count(model.map().steps().len(), "step"),
             size(self.model_bytes()),
-            table(&rows, &[0, 1, 2, 3])
         )
+    }
+
+    /// The largest section and the kind, the offsets, the address and the file of a region.
+    fn place(&self, region: &Region) -> [String; 4] {
+        let kind = region.kind.name();
+        let kind = match self.sections.names(region)[..] {
+            [] => kind.to_owned(),
+            [name] => format!("{name} {kind}"),
+            [name, ref others @ ..] => format!("{name} (+{}) {kind}", others.len()),
+        };
+        [
+            kind,
+            format!("{:#x}..{:#x}", region.start, region.start + region.len),
+            format!("{:#x}", Self::address(region)),
+            self.file_of(region).unwrap_or_default(),
+        ]
     }
 
     pub(super) fn references_text(&self) -> String {

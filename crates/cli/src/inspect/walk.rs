@@ -1,6 +1,7 @@
 //! Goes through a patch chunk by chunk and adds up which bytes make what.
 
 use super::references::Count;
+use super::sections::Sections;
 use super::steps::{Parts, Steps, Tail};
 use crate::chunks;
 use crate::failure::Failure;
@@ -16,6 +17,8 @@ pub(super) struct Found<'a> {
     pub(super) old: Option<&'a Image>,
     pub(super) changes: Changes,
     pub(super) model: Option<Model>,
+    /// What the regions are called, with the old image at hand.
+    pub(super) sections: Sections,
     /// Stored and decoded bytes by stream and coder.
     pub(super) streams: BTreeMap<(usize, &'static str), (u64, u64)>,
     /// Bytes of heads of frames.
@@ -63,7 +66,13 @@ impl<'a> Found<'a> {
         frames.iter().for_each(|frame| self.count(frame));
         match chunk.chunk().kind {
             ChunkKind::Changes => self.changes.append(chunk.decode_changes()?),
-            ChunkKind::Model => self.model = Some(chunks::model(chunk)?),
+            ChunkKind::Model => {
+                let model = chunks::model(chunk)?;
+                if let Some(old) = self.old {
+                    self.sections = Sections::of(old, &model)?;
+                }
+                self.model = Some(model);
+            }
             ChunkKind::Delta => {
                 let mut parts = self.walk(chunk)?;
                 share(&frames, &mut parts);
