@@ -7,7 +7,6 @@ use crate::measure::{self, Cost};
 use crate::report::{self, Row};
 use crate::tools::{self, Job, Tool, Toolbox};
 use crate::{Result, compare, machine};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +20,7 @@ cargo xtask corpus DIR [options]     DIR is what the corpus' fetch.sh made
   --out FILE        write the tables between the corpus markers of this Markdown file, not to the terminal
   --check           only our own round trips and promises; fails on the first broken one (for CI)
   --peers-only      only the other tools
-  --peers FILE      reference figures (../shared/corpus/peers.tsv beside the workspace, if it exists)
+  --peers FILE      reference figures, a table with columns name and zucchini_xz (dashes without)
   --siding FILE     use this binary and build none";
 
 /// What a tool made of a pair.
@@ -58,6 +57,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
     let workspace = workspace();
     let pairs = pairs(&options)?;
+    let reference = options.peers.as_deref().map(reference).transpose()?.unwrap_or_default();
     let siding = match (&options.siding, options.peers_only) {
         (_, true) => None,
         (Some(siding), _) => Some(siding.clone()),
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         rows.push(row);
     }
     if !options.check {
-        publish(&options, &toolbox, &rows, &workspace)?;
+        publish(&options, &toolbox, &rows, &reference, &workspace)?;
     }
     if broken.is_empty() { Ok(()) } else { Err(format!("broken promises:\n{}", broken.join("\n"))) }
 }
@@ -208,9 +208,13 @@ fn remove(path: &Path) -> Result<()> {
     removed.map_err(|e| format!("cannot remove {}: {e}", path.display()))
 }
 
-fn publish(options: &Options, toolbox: &Toolbox, rows: &[Row], workspace: &Path) -> Result<()> {
-    let default = workspace.join("../shared/corpus/peers.tsv");
-    let reference = reference(options.peers.as_deref().unwrap_or(&default));
+fn publish(
+    options: &Options,
+    toolbox: &Toolbox,
+    rows: &[Row],
+    reference: &report::Reference,
+    workspace: &Path,
+) -> Result<()> {
     let heading = report::Heading {
         machine: machine::facts(),
         today: machine::today(),
@@ -218,8 +222,9 @@ fn publish(options: &Options, toolbox: &Toolbox, rows: &[Row], workspace: &Path)
         command: options.command(),
         in_memory: machine::scratch().starts_with("/dev/shm"),
         runs: options.runs,
+        reference: !reference.is_empty(),
     };
-    let text = report::markdown(&heading, &toolbox.tools, rows, &reference);
+    let text = report::markdown(&heading, &toolbox.tools, rows, reference);
     let Some(out) = &options.out else {
         println!("{text}");
         return Ok(());
@@ -234,15 +239,17 @@ fn publish(options: &Options, toolbox: &Toolbox, rows: &[Row], workspace: &Path)
 }
 
 /// Patch sizes of zucchini, measured once: pair → bytes.
-fn reference(file: &Path) -> BTreeMap<String, u64> {
-    let text = fs::read_to_string(file).unwrap_or_default();
+fn reference(file: &Path) -> Result<report::Reference> {
+    let text = fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
     let mut lines = text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t'));
     let column = lines.next().and_then(|mut names| names.position(|name| name == "zucchini_xz"));
+    let column = column.and_then(|column| column.checked_sub(1));
+    let column = column.ok_or_else(|| format!("{} has no column zucchini_xz", file.display()))?;
     let figure = |mut fields: std::str::Split<'_, char>| {
         let name = fields.next()?.to_owned();
-        Some((name, fields.nth(column?.checked_sub(1)?)?.parse().ok()?))
+        Some((name, fields.nth(column)?.parse().ok()?))
     };
-    lines.filter_map(figure).collect()
+    Ok(lines.filter_map(figure).collect())
 }
 
 fn workspace() -> PathBuf {
@@ -301,9 +308,10 @@ impl Options {
     fn command(&self) -> String {
         let pairs = self.pairs.iter().map(|name| format!(" --pair {name}"));
         let only = if self.peers_only { " --peers-only" } else { "" };
+        let peers = if self.peers.is_some() { " --peers FILE" } else { "" };
         let out = self.out.as_ref().and_then(|out| out.file_name()).map(|name| name.to_string_lossy());
         let out = out.map(|name| format!(" --out docs/{name}")).unwrap_or_default();
-        format!("cargo xtask corpus DIR{} --runs {}{only}{out}", pairs.collect::<String>(), self.runs)
+        format!("cargo xtask corpus DIR{} --runs {}{only}{peers}{out}", pairs.collect::<String>(), self.runs)
     }
 }
 
@@ -320,6 +328,20 @@ mod tests {
         let options = parsed("/some/where --pair a --pair b --runs 3 --out /x/docs/performance.md").unwrap();
         let expected = "cargo xtask corpus DIR --pair a --pair b --runs 3 --out docs/performance.md";
         assert_eq!(options.command(), expected);
+    }
+
+    #[test]
+    fn reference_figures_come_from_the_file_that_is_named_and_from_nowhere_else() {
+        assert!(parsed("d").unwrap().peers.is_none());
+        let options = parsed("d --peers /x/peers.tsv").unwrap();
+        assert_eq!(options.command(), "cargo xtask corpus DIR --runs 5 --peers FILE");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("peers.tsv");
+        assert!(reference(&file).unwrap_err().contains("cannot read"));
+        fs::write(&file, "# words\nname\tkind\tzucchini_xz\na\telf\t12\nb\telf\t-\n").unwrap();
+        assert_eq!(reference(&file).unwrap(), [("a".to_owned(), 12)].into());
+        fs::write(&file, "name\tkind\n").unwrap();
+        assert!(reference(&file).unwrap_err().contains("no column zucchini_xz"));
     }
 
     #[test]

@@ -11,9 +11,15 @@ pub(crate) fn facts() -> String {
     let memory = value("/proc/meminfo", "MemTotal")
         .and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok())
         .map_or(0, |kibibytes| kibibytes.div_ceil(1 << 20));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let plural = if cores == 1 { "core" } else { "cores" };
-    format!("{cores} {plural} of {model}, {memory} GiB of memory, Linux {}", kernel.trim())
+    format!("{cores} {plural} of {model}, {memory} GiB of memory, Linux {}", version(&release))
+}
+
+/// A kernel's version without the marks of whoever built it: 6.1.0 of 6.1.0-18-amd64.
+fn version(release: &str) -> &str {
+    let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
+    release[..end].trim_end_matches('.')
 }
 
 /// Today, UTC, as 2026-01-31.
@@ -39,4 +45,15 @@ fn value(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_once(':').map(|(_, value)| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_named_by_its_version_alone() {
+        let releases = ["6.18.44-fc-v657\n", "6.1.0-18-amd64", "5.15.0", "6.8.0+", "6.9.rc1", ""];
+        assert_eq!(releases.map(version), ["6.18.44", "6.1.0", "5.15.0", "6.8.0", "6.9", ""]);
+    }
 }

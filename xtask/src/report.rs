@@ -29,9 +29,12 @@ pub(crate) struct Heading {
     pub(crate) command: String,
     pub(crate) in_memory: bool,
     pub(crate) runs: usize,
+    /// Whether there are reference figures beside what was measured.
+    pub(crate) reference: bool,
 }
 
-type Reference = BTreeMap<String, u64>;
+/// What a peer makes of a pair, by the pair's name, measured elsewhere.
+pub(crate) type Reference = BTreeMap<String, u64>;
 type Versions = [(Tool, String)];
 
 /// A patch may be larger than the better of two zstd runs by this much: its manifest.
@@ -128,7 +131,9 @@ fn heading(head: &Heading, tools: &Versions) -> String {
         let version = if version.is_empty() { String::new() } else { format!(" {version}") };
         let _ = writeln!(out, "* {}{version}: {}", tool.name(), tool.settings());
     }
-    out += "* zucchini: reference figures, zucchini and `xz -9e`, measured once elsewhere\n";
+    if head.reference {
+        out += "* zucchini: reference figures, zucchini and `xz -9e`, measured once elsewhere\n";
+    }
     out
 }
 
@@ -156,18 +161,18 @@ fn sizes(tools: &Versions, rows: &[Row], reference: &Reference) -> String {
     }
     let none = Reference::new();
     type Belongs = fn(&Row) -> bool;
-    let groups: [(&str, Belongs, &Reference); 3] = [
-        ("geometric mean", |_| true, reference),
-        ("security fixes and OpenSSL, zucchini aside", Row::is_fix, &none),
-        ("other ELF pairs", |row| row.elf && !row.is_fix(), reference),
+    let groups: [(Option<&str>, Belongs, &Reference); 3] = [
+        (None, |_| true, reference),
+        (Some("security fixes and OpenSSL, zucchini aside"), Row::is_fix, &none),
+        (Some("other ELF pairs"), |row| row.elf && !row.is_fix(), reference),
     ];
-    for (name, belongs, reference) in groups {
+    for (group, belongs, reference) in groups {
         let ratios: Vec<f64> =
             rows.iter().filter(|row| belongs(row)).filter_map(|row| row.ratio(reference)).collect();
         if let Some(mean) = geometric_mean(&ratios) {
             let empty = "  |".repeat(tools.len() + 3);
-            let name = if name == "geometric mean" { name } else { &format!("geometric mean: {name}") };
-            let _ = writeln!(out, "| {name} ({}) |{empty} {mean:.3} |", ratios.len());
+            let group = group.map(|group| format!(": {group}")).unwrap_or_default();
+            let _ = writeln!(out, "| geometric mean{group} ({}) |{empty} {mean:.3} |", ratios.len());
         }
     }
     out
