@@ -7,7 +7,7 @@ use crate::offline::reader;
 use crate::output::{Paint, Reply, table};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use siding_apply::{Clock, NoProgress, Stage};
+use siding_apply::{Clock, NoProgress};
 use siding_image::Image;
 use siding_patch::{Limits, Trust};
 use siding_slot::Builder;
@@ -127,7 +127,6 @@ fn reply(args: &Bench, runs: &[Run], copies: &[Duration], target: u64, peak: u64
     let json = json!({
         "runs": args.runs, "target_bytes": target, "seconds": total.as_secs_f64(), "stages": by_stage,
         "copy_seconds": copied.as_secs_f64(), "ratio": ratio, "peak_private_bytes": peak,
-        "decode_seconds": of(&|run| run.clock.spent(Stage::Decode)).as_secs_f64(),
     });
     Reply::new(text, json)
 }

@@ -8,7 +8,7 @@ use crate::output::Reply;
 use crate::plan;
 use crate::progress::Show;
 use serde_json::{Value, json};
-use siding_diff::Step;
+use siding_diff::{Delta, Step};
 use siding_image::{Component, Image, Version};
 use siding_patch::{Advisory, ImageRef, Manifest, PrivateKey};
 use std::fs::{self, File, OpenOptions};
@@ -56,56 +56,91 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     let Some(output) = args.output.as_deref().filter(|_| !args.plan) else { return plan::plan(args) };
     let started = Instant::now();
     let keys = args.key.iter().map(|path| keys::private(path)).collect::<Result<Vec<_>, _>>()?;
-    let advisories =
-        args.advisory.iter().map(|path| advisories(path)).collect::<Result<Vec<_>, _>>()?.concat();
-    let to = args.to.clone().map_or_else(|| next_supplement(&args.from), Ok)?;
-    let component = args.component.clone().map_or_else(|| component_of(&args.new), Ok)?;
+    let promise = Promise::of(args)?;
     may_replace(output, &[&args.old, &args.new])?;
     let (old, new) = (Image::open(&args.old)?, Image::open(&args.new)?);
     plan::warn(args, &old, &new, show);
-    let source = ImageRef { version: args.from.clone(), identity: old.identity() };
-    let target = ImageRef { version: to, identity: new.identity() };
-    let manifest = Manifest {
-        epoch: args.epoch,
-        advisories,
-        restart: args.restart.clone(),
-        products: args.product.clone(),
-        created: args.created,
-        expires: args.expires,
-        minimum: args.minimum_siding,
-        ..Manifest::new(component, source, target)
-    };
+    let manifest = promise.manifest(args, &old, &new);
     let progress = |step, done, total| show.advance(name_of(step), done, total);
     let delta = siding_diff::make(&old, &new, args.level.into(), &progress)?;
     show.finish();
     let mut bytes = Vec::new();
     let written = siding_patch::write(&manifest, &delta.chunks, &keys, &mut bytes)?;
     put_in_place(output, &bytes)?;
-    let (seconds, whole) = (started.elapsed().as_secs_f64(), new.identity().size);
-    let text = format!(
-        "{}: {} {} → {}\n{}, {} of the new image ({}); {}, {}; {}; {seconds:.1} s",
-        output.display(),
-        manifest.component,
-        manifest.source.version,
-        manifest.target.version,
-        size(written),
-        percent(written, whole),
-        size(whole),
-        count(delta.chunks.len(), "chunk"),
-        count(delta.covers, "cover"),
-        match keys.len() {
+    let made = Made { output, manifest: &manifest, delta: &delta, written, signatures: keys.len() };
+    Ok(made.reply(started.elapsed().as_secs_f64()))
+}
+
+/// What the manifest says that the images do not. It is complete before they are read, which takes a while.
+struct Promise {
+    component: Component,
+    to: Version,
+    advisories: Vec<Advisory>,
+}
+
+impl Promise {
+    fn of(args: &Diff) -> Result<Self, Failure> {
+        let advisories = args.advisory.iter().map(|path| advisories(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            component: args.component.clone().map_or_else(|| component_of(&args.new), Ok)?,
+            to: args.to.clone().map_or_else(|| next_supplement(&args.from), Ok)?,
+            advisories: advisories.concat(),
+        })
+    }
+
+    fn manifest(self, args: &Diff, old: &Image, new: &Image) -> Manifest {
+        let source = ImageRef { version: args.from.clone(), identity: old.identity() };
+        let target = ImageRef { version: self.to, identity: new.identity() };
+        Manifest {
+            epoch: args.epoch,
+            advisories: self.advisories,
+            restart: args.restart.clone(),
+            products: args.product.clone(),
+            created: args.created,
+            expires: args.expires,
+            minimum: args.minimum_siding,
+            ..Manifest::new(self.component, source, target)
+        }
+    }
+}
+
+/// A patch that is in place.
+struct Made<'a> {
+    output: &'a Path,
+    manifest: &'a Manifest,
+    delta: &'a Delta,
+    /// Its length in bytes.
+    written: u64,
+    signatures: usize,
+}
+
+impl Made<'_> {
+    fn reply(&self, seconds: f64) -> Reply {
+        let Self { output, manifest, delta, written, signatures } = *self;
+        let whole = manifest.target.identity.size;
+        let (component, from, to) = (&manifest.component, &manifest.source.version, &manifest.target.version);
+        let signed = match signatures {
             0 => "not signed".to_owned(),
             1 => "signed".to_owned(),
             keys => format!("signed by {keys} keys"),
-        },
-    );
-    let json = json!({
-        "patch": output, "component": manifest.component.as_str(), "bytes": written, "new_bytes": whole,
-        "from": manifest.source.version.to_string(), "to": manifest.target.version.to_string(),
-        "chunks": delta.chunks.len(), "covers": delta.covers, "copied": delta.copied, "literals": delta.literals,
-        "signatures": keys.len(), "seconds": seconds,
-    });
-    Ok(Reply::new(text, json))
+        };
+        let text = format!(
+            "{}: {component} {from} → {to}\n{}, {} of the new image ({}); {}, {}; {signed}; {seconds:.1} s",
+            output.display(),
+            size(written),
+            percent(written, whole),
+            size(whole),
+            count(delta.chunks.len(), "chunk"),
+            count(delta.covers, "cover"),
+        );
+        let json = json!({
+            "patch": output, "component": component.as_str(), "bytes": written, "new_bytes": whole,
+            "from": from.to_string(), "to": to.to_string(), "chunks": delta.chunks.len(),
+            "covers": delta.covers, "copied": delta.copied, "literals": delta.literals,
+            "signatures": signatures, "seconds": seconds,
+        });
+        Reply::new(text, json)
+    }
 }
 
 fn name_of(step: Step) -> &'static str {

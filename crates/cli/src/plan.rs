@@ -1,12 +1,12 @@
 //! `siding diff --plan`: what making a patch would look at, and the memory it needs. Makes nothing.
 
-use crate::args::Diff;
+use crate::args::{Diff, Level};
 use crate::bytes::{count, size};
 use crate::failure::Failure;
 use crate::output::{Reply, table};
 use crate::progress::Show;
-use serde_json::json;
-use siding_image::Image;
+use serde_json::{Value, json};
+use siding_image::{Identity, Image};
 use siding_patch::Layout;
 use std::collections::BTreeMap;
 
@@ -16,8 +16,35 @@ const WORTH_SAYING: u64 = 1_000_000_000;
 pub(crate) fn plan(args: &Diff) -> Result<Reply, Failure> {
     let (old, new) = (Image::open(&args.old)?, Image::open(&args.new)?);
     let layout = Layout::new(&old, new.content());
-    let memory = memory(args, &old, &layout);
-    let mut programs: BTreeMap<Program, (usize, u64)> = BTreeMap::new();
+    let plan = Plan {
+        old: old.identity(),
+        new: new.identity(),
+        files: layout.fresh().len(),
+        bytes: layout.len(),
+        programs: programs(&layout, &new)?,
+        level: args.level,
+        memory: memory(args, &old, &layout),
+    };
+    Ok(Reply::new(table(&plan.rows(), &[]), plan.json()))
+}
+
+/// What making a patch would look at.
+struct Plan {
+    old: Identity,
+    new: Identity,
+    /// Files and bytes of the new image that the old one does not have.
+    files: usize,
+    bytes: u64,
+    programs: Programs,
+    level: Level,
+    memory: u64,
+}
+
+/// Files and bytes of each kind of program among the changed files.
+type Programs = BTreeMap<Program, (usize, u64)>;
+
+fn programs(layout: &Layout, new: &Image) -> Result<Programs, Failure> {
+    let mut programs = Programs::new();
     for file in layout.fresh() {
         let Some(blob) = new.blob(&file.digest) else { continue };
         if let Some(program) = Program::of(blob.bytes()?) {
@@ -25,44 +52,49 @@ pub(crate) fn plan(args: &Diff) -> Result<Reply, Failure> {
             *entry = (entry.0 + 1, entry.1 + file.size);
         }
     }
-    let (files, fresh) = (layout.fresh().len(), layout.len());
-    let (from, to) = (old.identity(), new.identity());
-    let fits = from.kind == to.kind;
-    let mut rows = vec![
-        ("old", format!("{}, a {}", size(from.size), from.kind)),
-        ("new", format!("{}, a {}", size(to.size), to.kind)),
-        ("to match", format!("{} in {} of the new image", size(fresh), count(files, "changed file"))),
-    ];
-    for (program, (files, bytes)) in &programs {
-        let how = if program.predicted { "its references are predicted" } else { "matched as plain bytes" };
-        rows.push((
-            "program",
-            format!(
-                "{} {}, {}, {}; {how}",
-                program.format,
-                program.machine,
-                count(*files, "file"),
-                size(*bytes)
-            ),
-        ));
+    Ok(programs)
+}
+
+impl Plan {
+    fn is_pair(&self) -> bool {
+        self.old.kind == self.new.kind
     }
-    rows.push(("memory", format!("about {} at most, at level {}", size(memory), args.level.name())));
-    if !fits {
-        rows.push(("but", format!("a {} and a {} make no pair", from.kind, to.kind)));
+
+    /// For people: names and what is said of them.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let image = |image: &Identity| format!("{}, a {}", size(image.size), image.kind);
+        let changed =
+            format!("{} in {} of the new image", size(self.bytes), count(self.files, "changed file"));
+        let mut rows = vec![("old", image(&self.old)), ("new", image(&self.new)), ("to match", changed)];
+        for (program, (files, bytes)) in &self.programs {
+            let how =
+                if program.predicted { "its references are predicted" } else { "matched as plain bytes" };
+            let Program { format, machine, .. } = program;
+            let files = count(*files, "file");
+            rows.push(("program", format!("{format} {machine}, {files}, {}; {how}", size(*bytes))));
+        }
+        let (memory, level) = (size(self.memory), self.level.name());
+        rows.push(("memory", format!("about {memory} at most, at level {level}")));
+        if !self.is_pair() {
+            rows.push(("but", format!("a {} and a {} make no pair", self.old.kind, self.new.kind)));
+        }
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
     }
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    let listed = programs.iter().map(|(program, (files, bytes))| {
+
+    fn json(&self) -> Value {
+        let image = |image: &Identity| json!({ "kind": image.kind.to_string(), "bytes": image.size });
+        let programs = self.programs.iter().map(|(program, (files, bytes))| {
+            json!({
+                "format": program.format, "architecture": program.machine, "files": files, "bytes": bytes,
+                "predicted": program.predicted,
+            })
+        });
         json!({
-            "format": program.format, "architecture": program.machine, "files": files, "bytes": bytes,
-            "predicted": program.predicted,
+            "old": image(&self.old), "new": image(&self.new), "pair": self.is_pair(),
+            "changed_files": self.files, "changed_bytes": self.bytes, "programs": programs.collect::<Vec<_>>(),
+            "level": self.level.name(), "memory_bytes": self.memory,
         })
-    });
-    let json = json!({
-        "old": { "kind": from.kind.to_string(), "bytes": from.size }, "new": { "kind": to.kind.to_string(), "bytes": to.size },
-        "pair": fits, "changed_files": files, "changed_bytes": fresh, "programs": listed.collect::<Vec<_>>(),
-        "level": args.level.name(), "memory_bytes": memory,
-    });
-    Ok(Reply::new(table(&rows, &[]), json))
+    }
 }
 
 /// Says how much memory making the patch needs, where that is a lot.
