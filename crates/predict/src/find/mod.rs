@@ -1,4 +1,4 @@
-//! Finders: what in a region is a reference. One small file for each kind, one line in the table here.
+//! Finders: what in a region is a reference. Code and call frames have a file each, tables of entries share one.
 //!
 //! A finder is a guess that maker and device make alike. It may be wrong: that costs bytes in the patch, never
 //! correctness. It must be a function of the region's bytes near a place alone, so that any window can be
