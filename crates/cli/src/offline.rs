@@ -9,7 +9,7 @@ use crate::output::{Paint, Reply};
 use crate::progress::Show;
 use serde_json::json;
 use siding_image::Image;
-use siding_patch::{Checked, ChunkKind, Limits, Trust};
+use siding_patch::{Checked, ChunkKind, Limits, Manifest, Trust};
 use siding_slot::{Builder, date};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -109,24 +109,8 @@ pub(crate) fn verify(args: &Verify, mut show: &Show) -> Result<Reply, Failure> {
     let signers: Vec<String> = patch.signers().iter().map(ToString::to_string).collect();
     let paint = Paint::stdout();
     let mut lines = vec![vouched(&trust, &signers)];
-    if let Some(at) = manifest.expires {
-        if at <= crate::time::now() {
-            let message =
-                format!("{}: the patch expired on {}; get a newer one", args.patch.display(), date(at));
-            return Err(Failure::new(Code::NotTrusted, message));
-        }
-        lines.push(format!("expires {}", date(at)));
-    }
-    if let Some(target) = &args.target {
-        let got = Image::open(target)?.identity();
-        if got != manifest.target.identity {
-            let expected = manifest.target.identity;
-            let message =
-                format!("{} is not what the patch makes: expected {expected}, got {got}", target.display());
-            return Err(Failure::new(Code::NotForThis, message));
-        }
-        lines.push(format!("its target is {}", target.display()));
-    }
+    lines.extend(in_time(args, &manifest)?);
+    lines.extend(args.target.as_deref().map(|target| is_target(target, &manifest)).transpose()?);
     match &args.source {
         None => {
             read_through(patch)?;
@@ -156,6 +140,27 @@ fn vouched(trust: &Trust, signers: &[String]) -> String {
         return "the patch is well formed; nobody was asked to vouch for it".into();
     }
     format!("signed by {}", signers.join(", "))
+}
+
+/// Until when the patch may be used, if its maker says so; an error once that is over.
+fn in_time(args: &Verify, manifest: &Manifest) -> Result<Option<String>, Failure> {
+    let Some(at) = manifest.expires else { return Ok(None) };
+    if at <= crate::time::now() {
+        let message = format!("{}: the patch expired on {}; get a newer one", args.patch.display(), date(at));
+        return Err(Failure::new(Code::NotTrusted, message));
+    }
+    Ok(Some(format!("expires {}", date(at))))
+}
+
+/// Compares an image with what the patch promises to make.
+fn is_target(target: &Path, manifest: &Manifest) -> Result<String, Failure> {
+    let (expected, got) = (manifest.target.identity, Image::open(target)?.identity());
+    if got != expected {
+        let message =
+            format!("{} is not what the patch makes: expected {expected}, got {got}", target.display());
+        return Err(Failure::new(Code::NotForThis, message));
+    }
+    Ok(format!("its target is {}", target.display()))
 }
 
 /// Compares every chunk with its signed digest, decodes it and walks its instructions, as far as that goes
