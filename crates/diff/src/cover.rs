@@ -9,7 +9,7 @@
 //! covers: the cheapest way through the candidates (parse.rs)
 //! ```
 
-use crate::parse::{Candidate, Copy, Prices, parse};
+use crate::parse::{Candidate, Copied, Prices, parse};
 use crate::skim::{self, Rest, Windows};
 use crate::suffix::common_prefix;
 use crate::text::Text;
@@ -147,13 +147,13 @@ pub(crate) fn choose(
     pieces: &[Range<usize>],
     anchors: &[Vec<Anchor>],
     prices: Prices,
-) -> Vec<Copy> {
-    let chosen: Vec<Vec<Copy>> = pieces
+) -> Vec<Copied> {
+    let chosen: Vec<Vec<Copied>> = pieces
         .par_iter()
         .zip(anchors)
         .map(|(piece, anchors)| parse(old, new, piece.clone(), &candidates(old, new, piece, anchors), prices))
         .collect();
-    let mut copies: Vec<Copy> = Vec::with_capacity(chosen.iter().map(Vec::len).sum());
+    let mut copies: Vec<Copied> = Vec::with_capacity(chosen.iter().map(Vec::len).sum());
     for copy in chosen.into_iter().flatten() {
         match copies.last_mut() {
             Some(last) if last.new + last.len == copy.new && last.old + last.len == copy.old => {
@@ -221,7 +221,7 @@ fn best_length(agreements: impl Iterator<Item = bool>) -> usize {
 }
 
 /// Copies as covers, with the long zeros between them.
-pub(crate) fn covers(text: &Text<'_>, copies: &[Copy], zeros: &[Range<usize>]) -> Vec<Cover> {
+pub(crate) fn covers(text: &Text<'_>, copies: &[Copied], zeros: &[Range<usize>]) -> Vec<Cover> {
     let mut covers = Vec::with_capacity(copies.len() + zeros.len());
     let mut copies = copies.iter().copied().peekable();
     for zeros in zeros.iter().cloned().chain(once(usize::MAX..usize::MAX)) {
@@ -236,8 +236,8 @@ pub(crate) fn covers(text: &Text<'_>, copies: &[Copy], zeros: &[Range<usize>]) -
 }
 
 /// Appends a cover, split where the text's stretches do not lie side by side in the flat space.
-fn push_flat(text: &Text<'_>, copy: Copy, covers: &mut Vec<Cover>) {
-    let Copy { mut new, old: mut at, mut len } = copy;
+fn push_flat(text: &Text<'_>, copy: Copied, covers: &mut Vec<Cover>) {
+    let Copied { mut new, old: mut at, mut len } = copy;
     while len > 0 {
         let (from, room) = text.flat(at);
         let now = len.min(room);

@@ -1,6 +1,6 @@
 //! Fits a shift map to what covers say about where addresses went.
 
-use crate::parse::Copy;
+use crate::parse::Copied;
 use crate::refs::Ref;
 use rayon::prelude::*;
 use siding_predict::{SPACE, ShiftMap};
@@ -23,7 +23,7 @@ pub(crate) const MISS: u32 = 8 * 16;
 pub(crate) fn votes(
     old: &[Ref],
     new: &[Ref],
-    copy: &Copy,
+    copy: &Copied,
     counts: impl Fn(&Ref) -> bool,
     votes: &mut Vec<Vote>,
 ) {

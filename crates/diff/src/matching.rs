@@ -3,7 +3,7 @@
 use crate::binary::Binary;
 use crate::cover::{self, Anchor, Cover};
 use crate::fit::{MISS, Vote, fit, votes};
-use crate::parse::{Copy, Prices};
+use crate::parse::{Copied, Prices};
 use crate::refs::{Meaning, Piece, Ref, collect, rewrite};
 use crate::text::{Fresh, Text};
 use crate::{Error, Level, Progress, Step};
@@ -79,14 +79,14 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// For what holds no references.
-    fn plain(&self) -> Result<Vec<Copy>, Error> {
+    fn plain(&self) -> Result<Vec<Copied>, Error> {
         let (old, new) = (self.from.bytes, self.to.bytes);
         let anchors = cover::anchors(old, new, &self.pieces, self.level, self.tick)?;
         Ok(cover::choose(old, new, &self.pieces, &anchors, Prices::FINAL))
     }
 
     /// Comparing what references mean: first not at all, then by where they will point to.
-    fn by_meaning(&self, model: &Model, new_model: &Model) -> Result<(Vec<Copy>, ShiftMap), Error> {
+    fn by_meaning(&self, model: &Model, new_model: &Model) -> Result<(Vec<Copied>, ShiftMap), Error> {
         let (mut known, copies) = self.hidden(new_model)?;
         let in_code = votes_of(&copies, &self.from, &self.to, |reference| reference.code);
         let mut map = fit(self.with_covers(in_code, &copies, model));
@@ -107,7 +107,7 @@ impl Search<'_> {
 
     /// Anchors by piece, and copies, where all references look alike. They stay: an alignment that a later map
     /// speaks against may still be the best there is.
-    fn hidden(&self, new_model: &Model) -> Result<(Vec<Vec<Anchor>>, Vec<Copy>), Error> {
+    fn hidden(&self, new_model: &Model) -> Result<(Vec<Vec<Anchor>>, Vec<Copied>), Error> {
         // Tables say nothing before their addresses are predicted.
         let range = |region: &Region| region.start as usize..(region.start + region.len) as usize;
         let tables = new_model.regions().iter().filter(|region| region.kind.is_table()).map(range);
@@ -126,7 +126,7 @@ impl Search<'_> {
     }
 
     /// For addresses no reference names, what the covers say.
-    fn with_covers(&self, mut votes: Vec<Vote>, copies: &[Copy], model: &Model) -> Vec<Vote> {
+    fn with_covers(&self, mut votes: Vec<Vote>, copies: &[Copied], model: &Model) -> Vec<Vote> {
         /// Shorter copies are too often chance.
         const LEAST: usize = 32;
         /// A copy is a witness every so many bytes, and at its end.
@@ -145,7 +145,7 @@ impl Search<'_> {
     }
 }
 
-fn votes_of(copies: &[Copy], from: &Side<'_>, to: &Side<'_>, counts: impl Fn(&Ref) -> bool) -> Vec<Vote> {
+fn votes_of(copies: &[Copied], from: &Side<'_>, to: &Side<'_>, counts: impl Fn(&Ref) -> bool) -> Vec<Vote> {
     let mut all = Vec::new();
     for copy in copies {
         votes(&from.refs, &to.refs, copy, &counts, &mut all);

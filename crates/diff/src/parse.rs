@@ -23,7 +23,7 @@ pub(crate) struct Candidate {
 
 /// A copy chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
+pub(crate) struct Copied {
     pub(crate) new: usize,
     pub(crate) old: usize,
     pub(crate) len: usize,
@@ -82,7 +82,7 @@ pub(crate) fn parse(
     piece: Range<usize>,
     candidates: &[Candidate],
     prices: Prices,
-) -> Vec<Copy> {
+) -> Vec<Copied> {
     let mut walk = Walk { prices, nodes: Vec::new(), literal: (0, None, NONE), states: Vec::new() };
     let mut coming = candidates.iter().copied().peekable();
     let mut at = piece.start;
@@ -93,7 +93,7 @@ pub(crate) fn parse(
         let next = coming.peek().map_or(piece.end, |candidate| candidate.start.min(piece.end));
         at = walk.go(old, new, at, next);
     }
-    walk.finish(piece.end)
+    walk.finish()
 }
 
 struct Walk {
@@ -231,18 +231,19 @@ impl Walk {
     /// The node of the literal state.
     fn node(&mut self) -> u32 {
         if let Some(node) = self.literal.1.take() {
-            self.literal.2 = self.nodes.len() as u32;
+            // A piece has fewer copies than bytes, and it is a MiB.
+            self.literal.2 = u32::try_from(self.nodes.len()).expect("a piece is below 4 GiB");
             self.nodes.push(node);
         }
         self.literal.2
     }
 
-    fn finish(mut self, _end: usize) -> Vec<Copy> {
+    fn finish(mut self) -> Vec<Copied> {
         let mut at = self.node();
         let mut copies = Vec::new();
         while let Some(node) = self.nodes.get(at as usize) {
             let Node { diagonal, start, end, before } = *node;
-            copies.push(Copy { new: start, old: start.wrapping_add_signed(diagonal), len: end - start });
+            copies.push(Copied { new: start, old: start.wrapping_add_signed(diagonal), len: end - start });
             at = before;
         }
         copies.reverse();
@@ -256,7 +257,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// What copies cost by the prices, the rest being literals.
-    fn cost(old: &[u8], new: &[u8], copies: &[Copy], prices: Prices) -> u64 {
+    fn cost(old: &[u8], new: &[u8], copies: &[Copied], prices: Prices) -> u64 {
         let copied: usize = copies.iter().map(|copy| copy.len).sum();
         let mut cost = prices.literal * (new.len() - copied) as u64;
         for copy in copies {
@@ -315,7 +316,7 @@ mod tests {
                     end = copy.new + copy.len;
                 }
                 prop_assert!(end <= new.len());
-                let all: Vec<Copy> = candidates.iter().map(|candidate| Copy {
+                let all: Vec<Copied> = candidates.iter().map(|candidate| Copied {
                     new: candidate.start,
                     old: candidate.start.wrapping_add_signed(candidate.diagonal),
                     len: candidate.end - candidate.start,

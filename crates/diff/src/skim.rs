@@ -11,7 +11,7 @@
 //! Most of a security fix's target is found here, so the time to make a patch follows the change.
 
 use crate::cover::Anchor;
-use crate::parse::Copy;
+use crate::parse::Copied;
 use crate::suffix::common_prefix;
 use std::ops::Range;
 
@@ -163,12 +163,12 @@ const MANY: usize = 64;
 const NEAR: usize = 128 << 10;
 
 /// Old bytes near to where what is around each gap came from, in order and apart.
-fn near(len: usize, claimed: &[Copy], gaps: &[Range<usize>]) -> Vec<Range<usize>> {
+fn near(len: usize, claimed: &[Copied], gaps: &[Range<usize>]) -> Vec<Range<usize>> {
     let around = |gap: &Range<usize>| {
         let after = claimed.partition_point(|copy| copy.new < gap.start);
         let neighbours = [after.checked_sub(1), Some(after)].into_iter().flatten();
         let copies = neighbours.filter_map(|index| claimed.get(index)).collect::<Vec<_>>();
-        let window = |copy: &&Copy| {
+        let window = |copy: &&Copied| {
             let at = if copy.new < gap.start { copy.old + copy.len } else { copy.old };
             at.saturating_sub(NEAR + gap.len())..(at + NEAR + gap.len()).min(len)
         };
@@ -205,7 +205,7 @@ const GAP: usize = 12;
 impl Rest {
     /// What is left of `old`; if that is far more than what is left of new, `gaps`, only what lies near to where
     /// their neighbours came from.
-    pub(crate) fn of(old: &[u8], claimed: &[Copy], gaps: &[Range<usize>]) -> Self {
+    pub(crate) fn of(old: &[u8], claimed: &[Copied], gaps: &[Range<usize>]) -> Self {
         let mut ranges: Vec<Range<usize>> =
             claimed.iter().map(|copy| copy.old..copy.old + copy.len).collect();
         ranges.sort_unstable_by_key(|range| range.start);
@@ -247,7 +247,7 @@ impl Rest {
 }
 
 /// What of `piece` no copy claims, or none that agrees well.
-pub(crate) fn gaps(old: &[u8], new: &[u8], piece: &Range<usize>, claimed: &[Copy]) -> Vec<Range<usize>> {
+pub(crate) fn gaps(old: &[u8], new: &[u8], piece: &Range<usize>, claimed: &[Copied]) -> Vec<Range<usize>> {
     let mut gaps: Vec<Range<usize>> = Vec::new();
     let mut gap = |from: usize, to: usize| match gaps.last_mut() {
         Some(last) if last.end + GAP >= from => last.end = to,
@@ -290,8 +290,8 @@ mod tests {
         let anchors = Windows::new(&old).scan(&new, 0..new.len());
         let found: Vec<_> = anchors.iter().map(|anchor| (anchor.new, anchor.text, anchor.len)).collect();
         assert_eq!(found, [(0, 4000, 6000), (6500, 0, 4000)]);
-        let copies: Vec<Copy> =
-            found.iter().map(|(new, old, len)| Copy { new: *new, old: *old, len: *len }).collect();
+        let copies: Vec<Copied> =
+            found.iter().map(|(new, old, len)| Copied { new: *new, old: *old, len: *len }).collect();
         let left = gaps(&old, &new, &(0..new.len()), &copies);
         assert_eq!(left, vec![6000..6500]);
         assert!(Rest::of(&old, &copies, &left).bytes.is_empty());
@@ -303,7 +303,7 @@ mod tests {
             claims in proptest::collection::vec((0usize..5000, 1usize..900), 0..10),
         ) {
             let old = crate::tests::noise(5, 6000);
-            let claimed: Vec<Copy> = claims.iter().map(|(at, len)| Copy { new: 0, old: *at, len: *len }).collect();
+            let claimed: Vec<Copied> = claims.iter().map(|(at, len)| Copied { new: 0, old: *at, len: *len }).collect();
             let rest = Rest::of(&old, &claimed, &[]);
             let mut there = vec![false; old.len()];
             for (i, byte) in rest.bytes.iter().enumerate() {
