@@ -11,22 +11,22 @@
 
 use crate::parse::{Candidate, Copied, Prices, parse};
 use crate::skim::{self, Rest, Windows};
-use crate::suffix::common_prefix;
+use crate::suffix::{Index, common_prefix, common_suffix};
 use crate::text::Text;
-use crate::{Error, Index, Level};
+use crate::{Error, Level};
 use rayon::prelude::*;
 use std::iter::once;
 use std::ops::Range;
 
 /// A stretch of the target that is a copy of source bytes, give or take some differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cover {
+pub(crate) struct Cover {
     /// Offset in the target's flat space.
-    pub new: usize,
+    pub(crate) new: usize,
     /// Length in bytes.
-    pub len: usize,
+    pub(crate) len: usize,
     /// Offset in the source's flat space.
-    pub from: u64,
+    pub(crate) from: u64,
     /// Offset in the text; `None` for zeros out of nowhere.
     pub(crate) text: Option<usize>,
 }
@@ -110,7 +110,9 @@ fn scan(index: &Index<'_>, text: &[u8], new: &[u8], piece: Range<usize>, level: 
             continue;
         }
         let rest = &new[at..piece.end];
-        let found = index.longest(rest).filter(|(_, len)| {
+        // What does not beat the alignment clearly is not asked for.
+        const { assert!(CLEARLY >= 8) };
+        let found = index.long(rest).filter(|(_, len)| {
             let agree = aligned.iter().zip(rest).take(*len).filter(|(old, new)| old == new).count();
             *len > agree + CLEARLY
         });
@@ -193,29 +195,32 @@ fn candidates(old: &[u8], new: &[u8], piece: &Range<usize>, anchors: &[Anchor]) 
 
 /// How far the cover that ends where `old` and `new` begin may go on: while more bytes agree than not.
 fn forwards(old: &[u8], new: &[u8]) -> usize {
-    best_length(old.iter().zip(new).map(|(old, new)| old == new))
+    best_length(old.len().min(new.len()), |at| common_prefix(&old[at..], &new[at..]))
 }
 
 /// How far the cover that begins where `old` and `new` end may reach back.
 fn backwards(old: &[u8], new: &[u8]) -> usize {
-    best_length(old.iter().rev().zip(new.iter().rev()).map(|(old, new)| old == new))
+    best_length(old.len().min(new.len()), |at| common_suffix(&old[..old.len() - at], &new[..new.len() - at]))
 }
 
-/// The length at which agreements most outweigh disagreements, which count three times: in tables of addresses up to
-/// three bytes of four agree under any alignment by whole entries.
-fn best_length(agreements: impl Iterator<Item = bool>) -> usize {
+/// The length up to `len` at which agreements most outweigh disagreements, which count three times: in tables of
+/// addresses up to three bytes of four agree under any alignment by whole entries.
+///
+/// `agreeing` says how many bytes agree from a place on.
+fn best_length(len: usize, agreeing: impl Fn(usize) -> usize) -> usize {
     /// A hole this deep is not worth looking beyond: what comes after has an anchor of its own.
     const DEEP: isize = 48;
     /// So far from an anchor there will be another, if the alignment is any good.
     const FAR: usize = 8 << 10;
-    let (mut score, mut best, mut best_len) = (0isize, 0isize, 0);
-    for (i, agrees) in agreements.take(FAR).enumerate() {
-        score += if agrees { 1 } else { -3 };
+    let len = len.min(FAR);
+    let (mut at, mut score, mut best, mut best_len) = (0, 0isize, 0isize, 0);
+    while at < len && score >= best - DEEP {
+        let run = agreeing(at).min(len - at);
+        (at, score) = (at + run, score + run.cast_signed());
         if score > best {
-            (best, best_len) = (score, i + 1);
-        } else if score < best - DEEP {
-            break;
+            (best, best_len) = (score, at);
         }
+        (at, score) = (at + 1, score - 3);
     }
     best_len
 }

@@ -1,6 +1,7 @@
 //! Cuts covers and what lies between them into chunks, and encodes each.
 
-use crate::{Cover, Error, Level};
+use crate::cover::Cover;
+use crate::{Error, Level};
 use siding_image::Image;
 use siding_patch::{Encoded, History, Instruction, Layout, encode_delta};
 

@@ -32,14 +32,13 @@ mod skim;
 mod suffix;
 mod text;
 
+use cover::Cover;
 use rayon::prelude::*;
 use siding_image::Image;
 use siding_patch::{Encoded, Layout, Packing, encode_changes, encode_model};
 use siding_predict::Streams;
 
-pub use cover::Cover;
 pub use error::Error;
-pub use suffix::Index;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
