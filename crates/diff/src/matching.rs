@@ -7,6 +7,7 @@ use crate::parse::{Copied, Prices};
 use crate::refs::{Meaning, Piece, Ref, collect, rewrite};
 use crate::text::{Fresh, Text};
 use crate::{Error, Level, Progress, Step};
+use rayon::prelude::*;
 use siding_image::Image;
 use siding_patch::Layout;
 use siding_predict::{Model, Region, Segment, ShiftMap};
@@ -89,8 +90,10 @@ impl Search<'_> {
     fn by_meaning(&self, model: &Model, new_model: &Model) -> Result<(Vec<Copied>, ShiftMap), Error> {
         let (mut known, copies) = self.hidden(new_model)?;
         let in_code = votes_of(&copies, &self.from, &self.to, |reference| reference.code);
-        let mut map = fit(self.with_covers(in_code, &copies, model));
-        let now = rewrite(self.to.bytes, &self.to.refs, Meaning::Now);
+        let (mut map, now) = rayon::join(
+            || fit(self.with_covers(in_code, &copies, model)),
+            || rewrite(self.to.bytes, &self.to.refs, Meaning::Now),
+        );
         for round in 1..=ROUNDS {
             let moved = rewrite(self.from.bytes, &self.from.refs, Meaning::Moved(&map));
             let found = cover::anchors(&moved, &now, &self.pieces, self.level, self.tick)?;
@@ -114,8 +117,10 @@ impl Search<'_> {
         let tables: Vec<Range<usize>> = tables.collect();
         let pieces: Vec<Range<usize>> =
             self.pieces.iter().flat_map(|piece| outside(piece, &tables)).collect();
-        let old = rewrite(self.from.bytes, &self.from.refs, Meaning::Hidden);
-        let new = rewrite(self.to.bytes, &self.to.refs, Meaning::Hidden);
+        let (old, new) = rayon::join(
+            || rewrite(self.from.bytes, &self.from.refs, Meaning::Hidden),
+            || rewrite(self.to.bytes, &self.to.refs, Meaning::Hidden),
+        );
         let anchors = cover::anchors(&old, &new, &pieces, self.level, self.tick)?;
         let copies = cover::choose(&old, &new, &pieces, &anchors, Prices::SEARCH);
         let mut known: Vec<Vec<Anchor>> = vec![Vec::new(); self.pieces.len()];
@@ -145,12 +150,20 @@ impl Search<'_> {
     }
 }
 
-fn votes_of(copies: &[Copied], from: &Side<'_>, to: &Side<'_>, counts: impl Fn(&Ref) -> bool) -> Vec<Vote> {
-    let mut all = Vec::new();
-    for copy in copies {
-        votes(&from.refs, &to.refs, copy, &counts, &mut all);
-    }
-    all
+fn votes_of(
+    copies: &[Copied],
+    from: &Side<'_>,
+    to: &Side<'_>,
+    counts: impl Fn(&Ref) -> bool + Sync,
+) -> Vec<Vote> {
+    /// One task's share, in copies.
+    const SHARE: usize = 256;
+    let shares = copies.par_chunks(SHARE).map(|copies| {
+        let mut share = Vec::new();
+        copies.iter().for_each(|copy| votes(&from.refs, &to.refs, copy, &counts, &mut share));
+        share
+    });
+    shares.collect::<Vec<_>>().concat()
 }
 
 /// The parts of `piece` that lie in none of `tables`, which are in order and apart.

@@ -97,28 +97,43 @@ pub(crate) enum Meaning<'a> {
     Now,
 }
 
-/// A copy of `text` whose references are rewritten.
+/// A copy of `text` whose references, `refs`, are rewritten.
 pub(crate) fn rewrite(text: &[u8], refs: &[Ref], meaning: Meaning<'_>) -> Vec<u8> {
+    /// One task's share, in references.
+    const SHARE: usize = 16 << 10;
     let mut out = text.to_vec();
-    for reference in refs {
-        let range = reference.at..reference.at + reference.form.len();
-        let field = &mut out[range];
-        let old = field_value(field);
-        let new = match meaning {
-            Meaning::Hidden => hidden(reference.form, old),
-            Meaning::Now => absolute(reference, old, 0, 0),
-            Meaning::Moved(map) => {
-                let base = match reference.base {
-                    Base::Address(base) => map.shift(base),
-                    _ => 0,
-                };
-                absolute(reference, old, map.shift(reference.target), base)
-            }
-        };
-        let len = field.len();
-        field.copy_from_slice(&new.to_le_bytes()[..len]);
+    let mut rest = out.as_mut_slice();
+    let mut shares = Vec::with_capacity(refs.len() / SHARE + 1);
+    // References are in order and apart, so none reaches into the next one's share.
+    for refs in refs.chunks(SHARE).rev() {
+        let (before, share) = rest.split_at_mut(refs[0].at);
+        shares.push((refs, share));
+        rest = before;
     }
+    shares.into_par_iter().for_each(|(refs, share)| {
+        for reference in refs {
+            let at = reference.at - refs[0].at;
+            write(reference, meaning, &mut share[at..at + reference.form.len()]);
+        }
+    });
     out
+}
+
+fn write(reference: &Ref, meaning: Meaning<'_>, field: &mut [u8]) {
+    let old = field_value(field);
+    let new = match meaning {
+        Meaning::Hidden => hidden(reference.form, old),
+        Meaning::Now => absolute(reference, old, 0, 0),
+        Meaning::Moved(map) => {
+            let base = match reference.base {
+                Base::Address(base) => map.shift(base),
+                _ => 0,
+            };
+            absolute(reference, old, map.shift(reference.target), base)
+        }
+    };
+    let len = field.len();
+    field.copy_from_slice(&new.to_le_bytes()[..len]);
 }
 
 fn absolute(reference: &Ref, old: u64, target_moved: i64, base_moved: i64) -> u64 {
@@ -145,6 +160,6 @@ fn hidden(form: Form, old: u64) -> u64 {
     }
 }
 
-pub(crate) fn field_value(field: &[u8]) -> u64 {
+fn field_value(field: &[u8]) -> u64 {
     field.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
