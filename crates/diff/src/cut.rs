@@ -1,9 +1,7 @@
-//! Cuts covers and what lies between them into chunks, and encodes each.
+//! Cuts covers and what lies between them into stretches, of each of which `pack.rs` makes a chunk.
 
 use crate::cover::Cover;
-use crate::{Error, Level};
-use siding_image::Image;
-use siding_patch::{Encoded, History, Instruction, Layout, encode_delta};
+use siding_patch::{Instruction, Layout};
 
 /// A chunk's streams together have about so many bytes: small enough for a device's memory and for several
 /// threads to have work, large enough to pack well.
@@ -12,21 +10,20 @@ const DECODED: usize = 4 << 20;
 const TARGET: usize = 64 << 20;
 /// Covers and literals are weighed in steps of this many bytes, so a chunk may exceed the above by one step.
 const STEP: usize = 64 << 10;
-/// How much a chunk's literals may refer to, in bytes: what a reader accepts by default.
-const HISTORY: u64 = 8 << 20;
-/// How much of that is for the target at least, if the source is referred to.
-const NEAR: u64 = 2 << 20;
 /// What an instruction typically costs in its three streams of numbers.
 const INSTRUCTION: usize = 6;
 
 /// A stretch of the target that one chunk makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stretch {
-    start: usize,
-    end: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     /// The first cover that reaches past `start`.
-    first: usize,
+    pub(crate) first: usize,
 }
+
+/// No stretch is longer that has no covers, in bytes.
+pub(crate) const LONGEST: usize = 2 * DECODED - STEP;
 
 /// Cuts the target into stretches by what their chunks will hold once decoded.
 ///
@@ -88,69 +85,8 @@ fn source<'a>(cover: &Cover, aligned: &'a [u8], fresh: &'a [u8], start: usize, e
     }
 }
 
-/// Encodes one stretch.
-pub(crate) fn encode(
-    stretch: &Stretch,
-    covers: &[Cover],
-    aligned: &[u8],
-    old: &Image,
-    fresh: &[u8],
-    level: Level,
-) -> Result<Encoded, Error> {
-    let start = stretch.start as u64;
-    let with_covers = instructions(stretch, covers, aligned, fresh);
-    let mut best = encode_delta(&with_covers, start, level.packing(), None)?;
-    let len = stretch.end - stretch.start;
-    let literals: usize = with_covers.iter().map(|instruction| instruction.literals.len()).sum();
-    let found_much = best.bytes.len() < len / 4 && literals < len / 4;
-    if found_much || level == Level::Fast {
-        return Ok(best);
-    }
-    // Little was found in old. Perhaps literals that lean on what the device has do better, with or without
-    // covers; that is what `zstd --patch-from` does, and never to be worse than it.
-    let whole =
-        [Instruction { literals: &fresh[stretch.start..stretch.end], from: 0, source: &[], target: &[] }];
-    let mut candidates: Vec<&[Instruction<'_>]> = vec![&with_covers];
-    if len <= 2 * DECODED - STEP {
-        candidates.push(&whole);
-    }
-    for history in histories(stretch, covers, old) {
-        let bytes = history_bytes(&history, old, &fresh[..stretch.start])?;
-        for instructions in &candidates {
-            let candidate = encode_delta(instructions, start, level.packing(), Some((history, &bytes)))?;
-            if candidate.bytes.len() < best.bytes.len() {
-                best = candidate;
-            }
-        }
-    }
-    Ok(best)
-}
-
-/// What may pay to refer to: only the target so far, or mostly the source around where the stretch came from.
-fn histories(stretch: &Stretch, covers: &[Cover], old: &Image) -> Vec<History> {
-    let start = stretch.start as u64;
-    let target_len = start.min(HISTORY);
-    let inside = covers.iter().skip(stretch.first).take_while(|cover| cover.new < stretch.end);
-    let longest = inside.filter(|cover| cover.text.is_some()).max_by_key(|cover| (cover.len, cover.new));
-    let origin = longest.map_or(start, |cover| (cover.from + start).saturating_sub(cover.new as u64));
-    let source_len = old.len().min(HISTORY - NEAR);
-    // The stretch's own length ahead of its origin matters more than what lies behind it.
-    let source_offset = origin.saturating_sub(source_len / 4).min(old.len() - source_len);
-    let around = History { source_offset, source_len, target_len: start.min(HISTORY - source_len) };
-    let mut histories = vec![History { target_len, ..History::default() }, around];
-    histories.dedup();
-    histories.retain(|history| !history.is_empty());
-    histories
-}
-
-fn history_bytes(history: &History, old: &Image, made: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![0; history.source_len as usize];
-    old.read_at(history.source_offset, &mut bytes)?;
-    bytes.extend_from_slice(&made[made.len() - history.target_len as usize..]);
-    Ok(bytes)
-}
-
-fn instructions<'a>(
+/// What makes one stretch: literals and copies in turns.
+pub(crate) fn instructions<'a>(
     stretch: &Stretch,
     covers: &[Cover],
     aligned: &'a [u8],

@@ -15,7 +15,7 @@
 //!    code", 2003).
 //! 4. `parse.rs` chooses the cheapest copies among the alignments found.
 //! 5. `fit.rs` fits a map of what moved to what the references in those copies say; `matching.rs` turns the wheel.
-//! 6. `cut.rs` cuts the result into chunks of bounded decoded size and encodes them, on all threads.
+//! 6. `cut.rs` cuts the result into stretches of bounded decoded size; `pack.rs` makes a chunk of each, on all threads.
 //!
 //! The same inputs give the same bytes on any machine with any number of threads: the pieces are cut by
 //! position alone, and results are gathered in order.
@@ -26,6 +26,7 @@ mod cut;
 mod error;
 mod fit;
 mod matching;
+mod pack;
 mod parse;
 mod refs;
 mod skim;
@@ -113,7 +114,7 @@ pub fn make(old: &Image, new: &Image, level: Level, progress: Progress<'_>) -> R
     let total = fresh.len() as u64;
     let done = std::sync::atomic::AtomicU64::new(0);
     let packed = stretches.par_iter().map(|stretch| {
-        let encoded = cut::encode(stretch, &covers, &aligned, old, fresh, level)?;
+        let encoded = pack::encode(stretch, &covers, &aligned, old, fresh, level)?;
         let before = done.fetch_add(encoded.chunk.target, std::sync::atomic::Ordering::Relaxed);
         progress(Step::Pack, before + encoded.chunk.target, total);
         Ok(encoded)
