@@ -3,8 +3,45 @@
 //! Only the maker reads ELF, PE and Mach-O (by the `object` crate); the patch tells the device what it needs.
 
 use object::read::{Object, ObjectSection};
-use object::{Architecture, File, SectionFlags, SectionKind, elf};
+use object::{Architecture, BinaryFormat, File, SectionFlags, SectionKind, elf};
 use siding_predict::{Kind, Model, Region, SPACE, Segment, ShiftMap, Span};
+
+/// What a file is to the maker, if it is a program or a library.
+///
+/// ```
+/// # let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+/// let file = std::fs::read(testdata.join("libssl/3.0.20/libssl.so.3"))?;
+/// let program = siding_diff::Program::of(&file).expect("a library");
+/// assert_eq!((program.format, program.architecture), ("ELF", "x86-64"));
+/// assert!(program.code_predicted);
+/// assert_eq!(siding_diff::Program::of(b"no program"), None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct Program {
+    /// How it is laid out: `ELF`, `PE`, `Mach-O`.
+    pub format: &'static str,
+    /// What it runs on: `x86-64`, `AArch64`.
+    pub architecture: &'static str,
+    /// Whether references in its code are predicted; if not, it is matched as it is, but for its tables.
+    pub code_predicted: bool,
+}
+
+impl Program {
+    /// What `bytes` are, as far as the maker can read them; `None` for what has no addresses.
+    ///
+    /// Looks at headers only.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let file = File::parse(bytes).ok()?;
+        let binary = Binary::read(&file, bytes.len() as u64, 0, 0);
+        (!binary.spans.is_empty()).then(|| Self {
+            format: format(file.format()),
+            architecture: architecture(file.architecture()),
+            code_predicted: binary.regions.iter().any(|region| region.kind.is_code()),
+        })
+    }
+}
 
 /// A program's layout: regions of its bytes, in order and apart, and which addresses exist.
 #[derive(Debug, Default)]
@@ -18,8 +55,12 @@ impl Binary {
     ///
     /// What is no program, or is one that cannot be read, has none.
     pub(crate) fn of(bytes: &[u8], start: u64, space: u64) -> Self {
+        File::parse(bytes)
+            .map_or_else(|_| Self::default(), |file| Self::read(&file, bytes.len() as u64, start, space))
+    }
+
+    fn read(file: &File<'_>, len: u64, start: u64, space: u64) -> Self {
         let mut binary = Self::default();
-        let Ok(file) = File::parse(bytes) else { return binary };
         if space >= 1 << 16 {
             return binary;
         }
@@ -38,13 +79,13 @@ impl Binary {
             if !is_symbols(&section) {
                 binary.spans.push(Span { start: address, end, code });
             }
-            let Some((offset, len)) = section.file_range().filter(|(_, len)| *len > 0) else { continue };
-            if offset.checked_add(len).is_none_or(|end| end > bytes.len() as u64) {
+            let Some((offset, stored)) = section.file_range().filter(|(_, len)| *len > 0) else { continue };
+            if offset.checked_add(stored).is_none_or(|end| end > len) {
                 continue;
             }
-            let kind = kind(&file, &section);
-            let link = if kind.has_link() { base + link(&file, &section) } else { 0 };
-            binary.regions.push(Region { start: start + offset, len: len.min(size), address, kind, link });
+            let kind = kind(file, &section);
+            let link = if kind.has_link() { base + link(file, &section) } else { 0 };
+            binary.regions.push(Region { start: start + offset, len: stored.min(size), address, kind, link });
         }
         binary.tidy();
         binary
@@ -74,7 +115,7 @@ impl Binary {
         });
         self.regions.dedup_by(|next, region| {
             let gap = next.start - (region.start + region.len);
-            let same = next.kind == region.kind && region.kind.joins() && gap < 4096;
+            let same = next.kind == region.kind && joins(region.kind) && gap < 4096;
             let joins = same && next.start - region.start == next.address.wrapping_sub(region.address);
             if joins {
                 region.len = next.start + next.len - region.start;
@@ -109,14 +150,32 @@ impl Binary {
     }
 }
 
-trait Joins {
-    /// Whether two regions of this kind side by side may count as one.
-    fn joins(self) -> bool;
+/// Whether two regions of this kind side by side may count as one.
+fn joins(kind: Kind) -> bool {
+    matches!(kind, Kind::X86_64 | Kind::AArch64 | Kind::Words64 | Kind::Jumps | Kind::Plain)
 }
 
-impl Joins for Kind {
-    fn joins(self) -> bool {
-        matches!(self, Self::X86_64 | Self::AArch64 | Self::Words64 | Self::Jumps | Self::Plain)
+fn format(format: BinaryFormat) -> &'static str {
+    match format {
+        BinaryFormat::Elf => "ELF",
+        BinaryFormat::Pe => "PE",
+        BinaryFormat::MachO => "Mach-O",
+        BinaryFormat::Coff => "COFF",
+        _ => "another format",
+    }
+}
+
+fn architecture(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "x86-64",
+        Architecture::Aarch64 => "AArch64",
+        Architecture::I386 => "x86",
+        Architecture::Arm => "Arm",
+        Architecture::Riscv32 | Architecture::Riscv64 => "RISC-V",
+        Architecture::PowerPc64 => "PowerPC64",
+        Architecture::S390x => "S390",
+        Architecture::Mips | Architecture::Mips64 => "MIPS",
+        _ => "another architecture",
     }
 }
 
@@ -175,5 +234,39 @@ fn kind<'a>(file: &File<'_>, section: &impl ObjectSection<'a>) -> Kind {
         SectionKind::Data if wide => Kind::Words64,
         SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => Kind::Jumps,
         _ => Kind::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library(folder: &str) -> Vec<u8> {
+        let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+        std::fs::read(testdata.join(folder).join("3.0.20/libssl.so.3")).unwrap()
+    }
+
+    #[test]
+    fn libraries_are_told_by_their_headers() {
+        for (folder, architecture) in [("libssl", "x86-64"), ("libssl-arm64", "AArch64")] {
+            let expected = Program { format: "ELF", architecture, code_predicted: true };
+            assert_eq!(Program::of(&library(folder)), Some(expected));
+        }
+    }
+
+    #[test]
+    fn code_of_other_machines_is_not_predicted() {
+        let mut riscv = library("libssl");
+        riscv[18] = 243;
+        let expected = Program { format: "ELF", architecture: "RISC-V", code_predicted: false };
+        assert_eq!(Program::of(&riscv), Some(expected));
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_program() {
+        let bytes = library("libssl");
+        assert_eq!(Program::of(b""), None);
+        assert_eq!(Program::of(&bytes[..1000]), None);
+        assert_eq!(Program::of(&crate::tests::noise(1, 4096)), None);
     }
 }

@@ -39,6 +39,7 @@ use siding_image::Image;
 use siding_patch::{Encoded, Layout, Packing, encode_changes, encode_model};
 use siding_predict::Streams;
 
+pub use binary::Program;
 pub use error::Error;
 
 /// How hard to try.
