@@ -81,13 +81,24 @@ pub struct Delta {
     pub literals: u64,
 }
 
-/// How much memory [`make`] takes at the most beside the mapped images, in bytes, for images of these sizes.
+/// How much memory [`make`] takes about at the most beside the mapped images, in bytes, for images of these sizes.
 ///
-/// Eight bytes for each byte of both, which programs full of references come close to; what does not change costs
-/// far less, and that shows only later.
-pub fn memory(old: u64, new: u64, _level: Level) -> u64 {
+/// Counts all it allocates, patch included: copies of a tree's bytes, references (40 bytes each; in code there is one
+/// to every dozen bytes or so), texts in which they are rewritten, the index over what does not match at once.
+/// That is eight bytes for each byte of both and a floor, which programs full of references come close to; what does
+/// not change costs far less, and that shows only later. [`Level::Best`] indexes all of old, so that costs
+/// twelve bytes for each byte (sixteen above 2 GiB), and its table of prefixes adds to the floor.
+///
+/// An image that is one large table of addresses may take more.
+pub fn memory(old: u64, new: u64, level: Level) -> u64 {
     const FLOOR: u64 = 16 << 20;
-    old.saturating_add(new).saturating_mul(8).saturating_add(FLOOR)
+    const TABLE: u64 = 64 << 20;
+    let (each, floor) = match level {
+        Level::Fast | Level::Default => (8, FLOOR),
+        Level::Best if old < i32::MAX as u64 => (12, FLOOR + TABLE),
+        Level::Best => (16, FLOOR + TABLE),
+    };
+    old.saturating_mul(each).saturating_add(new.saturating_mul(8)).saturating_add(floor)
 }
 
 /// Makes the chunks that turn `old` into `new`. Runs on rayon's current threads.
