@@ -184,14 +184,32 @@ fn the_same_inputs_give_the_same_bytes_with_any_number_of_threads() {
     let mut new = [&noise(9, 777), &old[1 << 20..], &old[..1 << 20], &noise(3, 300_000)].concat();
     new.iter_mut().step_by(97).for_each(|byte| *byte ^= 0x41);
     let (_dir, old, new) = images(&old, &new);
+    any_number_of_threads(&old, &new);
+}
+
+#[test]
+fn the_same_programs_give_the_same_bytes_with_any_number_of_threads() {
+    for folder in ["libssl", "libssl-arm64"] {
+        let open = |version| Image::open(&testdata().join(folder).join(version).join("libssl.so.3")).unwrap();
+        any_number_of_threads(&open("3.0.20"), &open("3.0.22"));
+    }
+}
+
+#[track_caller]
+fn any_number_of_threads(old: &Image, new: &Image) {
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| patch(&old, &new, Level::Default))
+        let chunks = pool.install(|| make(old, new, Level::Default, &|_, _, _| {})).unwrap().chunks;
+        chunks.into_iter().map(|encoded| (encoded.chunk, encoded.bytes)).collect::<Vec<_>>()
     };
     let one = with(1);
     for threads in [2, 3, 7] {
         assert!(with(threads) == one, "{threads} threads");
     }
+}
+
+fn testdata() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
 }
 
 #[test]
@@ -246,8 +264,7 @@ proptest! {
 
 #[test]
 fn a_target_that_is_no_program_is_not_predicted() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/libssl");
-    let read = |version| fs::read(root.join(version).join("libssl.so.3")).unwrap();
+    let read = |version| fs::read(testdata().join("libssl").join(version).join("libssl.so.3")).unwrap();
     let (old, mut new) = (read("3.0.20"), read("3.0.22"));
     new[0] ^= 1;
     let (_dir, old, target) = images(&old, &new);
