@@ -65,6 +65,7 @@ impl Binary {
             return binary;
         }
         let base = space * SPACE;
+        let tables = Tables::of(file);
         for section in file.sections() {
             let (address, size) = (section.address(), section.size());
             if size == 0 || !is_loaded(&section) {
@@ -84,7 +85,7 @@ impl Binary {
                 continue;
             }
             let kind = kind(file, &section);
-            let link = if kind.has_link() { base + link(file, &section) } else { 0 };
+            let link = if kind.has_link() { base + tables.linked_from(&section) } else { 0 };
             binary.regions.push(Region { start: start + offset, len: stored.min(size), address, kind, link });
         }
         binary.tidy();
@@ -188,10 +189,24 @@ fn is_loaded<'a>(section: &impl ObjectSection<'a>) -> bool {
     }
 }
 
-/// The address of the table that a table refers to by number.
-fn link<'a>(file: &File<'_>, section: &impl ObjectSection<'a>) -> u64 {
-    let to = if section.name() == Ok(".dynsym") { ".dynstr" } else { ".dynsym" };
-    file.section_by_name(to).map_or(0, |section| section.address() & (SPACE - 1))
+/// The addresses of the tables that others refer to by number. Looked up once: a file may have a hundred thousand
+/// sections, each with relocations.
+struct Tables {
+    symbols: u64,
+    names: u64,
+}
+
+impl Tables {
+    fn of(file: &File<'_>) -> Self {
+        let address =
+            |name: &str| file.section_by_name(name).map_or(0, |section| section.address() & (SPACE - 1));
+        Self { symbols: address(".dynsym"), names: address(".dynstr") }
+    }
+
+    /// The one that `section` refers to.
+    fn linked_from<'a>(&self, section: &impl ObjectSection<'a>) -> u64 {
+        if section.name() == Ok(".dynsym") { self.names } else { self.symbols }
+    }
 }
 
 fn has(flags: u64, flag: impl Into<u64>) -> bool {
