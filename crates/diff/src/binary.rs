@@ -278,6 +278,18 @@ mod tests {
     }
 
     #[test]
+    fn tables_know_which_table_they_refer_to() {
+        let bytes = library("libssl");
+        let file = File::parse(&*bytes).unwrap();
+        let address = |name: &str| file.section_by_name(name).unwrap().address();
+        let binary = Binary::of(&bytes, 0, 0);
+        for region in binary.regions.iter().filter(|region| region.kind.has_link()) {
+            let to = if region.address == address(".dynsym") { ".dynstr" } else { ".dynsym" };
+            assert_eq!(region.link, address(to), "{region:?}");
+        }
+    }
+
+    #[test]
     fn what_is_cut_short_is_no_program() {
         let bytes = library("libssl");
         assert_eq!(Program::of(b""), None);
