@@ -87,7 +87,7 @@ pub(crate) struct Diff {
     #[arg(short, long, value_name = "PATCH", required_unless_present = "plan")]
     pub(crate) output: Option<PathBuf>,
     /// Say what would be matched and how much memory that needs, and make nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["output", "key", "unsigned"])]
     pub(crate) plan: bool,
     /// Sign with this private key; may be given several times
     #[arg(long, value_name = "KEY", required_unless_present_any = ["unsigned", "plan"])]

@@ -9,7 +9,7 @@ use crate::plan;
 use crate::progress::Show;
 use serde_json::{Value, json};
 use siding_diff::{Delta, Step};
-use siding_image::{Component, Image, Version};
+use siding_image::{Component, Image, Kind, Version};
 use siding_patch::{Advisory, ImageRef, Manifest, PrivateKey};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
@@ -58,7 +58,8 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     let keys = args.key.iter().map(|path| keys::private(path)).collect::<Result<Vec<_>, _>>()?;
     let promise = Promise::of(args)?;
     may_replace(output, &[&args.old, &args.new])?;
-    let (old, new) = (Image::open(&args.old)?, Image::open(&args.new)?);
+    is_apart(output, &[&args.old, &args.new])?;
+    let (old, new) = open_pair(args)?;
     plan::warn(args, &old, &new, show);
     let manifest = promise.manifest(args, &old, &new);
     let progress = |step, done, total| show.advance(name_of(step), done, total);
@@ -69,6 +70,21 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     put_in_place(output, &bytes)?;
     let made = Made { output, manifest: &manifest, delta: &delta, written, signatures: keys.len() };
     Ok(made.reply(started.elapsed().as_secs_f64()))
+}
+
+/// Opens both images. That they are of one kind is looked at first: to read a tree may take long.
+pub(crate) fn open_pair(args: &Diff) -> Result<(Image, Image), Failure> {
+    let kind = |path: &Path| {
+        let there = fs::metadata(path).ok()?;
+        Some(if there.is_dir() { Kind::Tree } else { Kind::File })
+    };
+    // What cannot be looked at cannot be opened either, which says why.
+    if let (Some(old), Some(new)) = (kind(&args.old), kind(&args.new))
+        && old != new
+    {
+        return Err(siding_diff::Error::Kinds { old, new }.into());
+    }
+    Ok((Image::open(&args.old)?, Image::open(&args.new)?))
 }
 
 /// What the manifest says that the images do not. It is complete before they are read, which takes a while.
@@ -172,13 +188,31 @@ fn may_replace(output: &Path, inputs: &[&Path]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A patch may not lie within an input: the tree would no longer be the one it was made from.
+fn is_apart(output: &Path, inputs: &[&Path]) -> Result<(), Failure> {
+    let Ok(folder) = fs::canonicalize(folder_of(output)) else { return Ok(()) };
+    let is_around = |input: &&&Path| fs::canonicalize(input).is_ok_and(|input| folder.starts_with(input));
+    match inputs.iter().find(is_around) {
+        Some(input) => Err(Failure::usage(format!(
+            "{} would lie within the input {} and change it; name an output elsewhere",
+            output.display(),
+            input.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The folder in which `path` is.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes beside and renames, so that a patch is there whole or not at all; flushed before it appears.
 fn put_in_place(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |e: std::io::Error| Failure::io("write", path, &e);
     let mut file = tempfile::Builder::new();
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = file.permissions(permissions).tempfile_in(beside).map_err(failed)?;
+    let mut file = file.permissions(permissions).tempfile_in(folder_of(path)).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(())

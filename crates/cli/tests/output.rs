@@ -242,19 +242,93 @@ fn a_plan_says_what_is_matched_and_makes_nothing() {
     }
     let before = lab.names(".");
     lab.ok("diff --plan old new").says(&["688.2 KB, a file", "ELF x86-64", "are predicted", "memory"]);
-    let plan = lab.json("diff --plan old new --level best -o p");
-    assert_eq!((&plan["pair"], &plan["level"]), (&json!(true), &json!("best")));
+    let plan = lab.json("diff --plan old new --level best");
+    assert_eq!(plan["level"], "best");
     assert_eq!((&plan["changed_files"], &plan["changed_bytes"]), (&json!(1), &json!(688_160)));
-    let program =
-        json!({ "format": "ELF", "architecture": "x86-64", "files": 1, "bytes": 688_160, "predicted": true });
+    let program = json!({
+        "format": "ELF", "architecture": "x86-64", "files": 1, "bytes": 688_160,
+        "code_predicted": true, "tables_predicted": true,
+    });
     assert_eq!(plan["programs"], json!([program]));
     let memory = plan["memory_bytes"].as_u64().unwrap();
-    assert!((688_160..=8 * 2 * 688_160 + (64 << 20)).contains(&memory), "{memory}");
+    assert!((688_160..=12 * 2 * 688_160 + (80 << 20)).contains(&memory), "{memory}");
     assert_eq!(lab.names("."), before);
-    // What makes no pair is said, not refused.
+}
+
+#[test]
+fn a_plan_is_about_the_pair() {
+    let lab = Lab::new();
+    let library = fs::read(common::testdata().join("libssl/3.0.22/libssl.so.3")).unwrap();
+    lab.write("new", &library);
+    lab.write("text", b"no program");
+    lab.ok("diff --plan text new").says(&["ELF x86-64", "matched as plain bytes", "none in the old image"]);
+    assert_eq!(lab.json("diff --plan text new")["programs"][0]["tables_predicted"], false);
+    lab.ok("diff --plan new text").says(&["to match", "10 B"]);
+    // RISC-V code has no finder; tables are tables.
+    let mut riscv = library.clone();
+    riscv[18] = 243;
+    lab.write("riscv", &riscv);
+    riscv[library.len() - 1] ^= 1;
+    lab.write("riscv-2", &riscv);
+    lab.ok("diff --plan riscv riscv-2")
+        .says(&["RISC-V", "its tables are predicted, its code matched as plain"]);
+    lab.ok("diff --plan riscv new").says(&["ELF x86-64", "none in the old image"]);
+}
+
+#[test]
+fn a_plan_of_the_same_twice_says_that_nothing_changed() {
+    let lab = Lab::new();
+    fs::copy(common::testdata().join("libssl/3.0.22/libssl.so.3"), lab.path("new")).unwrap();
+    let plan = lab.ok("diff --plan new new").says(&["nothing changed"]);
+    assert!(!plan.out.contains("program"), "{plan}");
+    let plan = lab.json("diff --plan new new");
+    assert_eq!((&plan["changed_files"], &plan["changed_bytes"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn a_plan_makes_nothing_so_it_takes_no_output_and_no_key() {
+    let lab = Lab::new();
+    lab.write("old", b"old");
+    for with in ["-o p", "--key maker.key", "--unsigned"] {
+        let name = with.split(' ').next().unwrap().trim_start_matches("-o");
+        lab.run(&format!("diff --plan old old {with}"))
+            .ends_with(2)
+            .complains(&["cannot be used with", name]);
+    }
+}
+
+#[test]
+fn a_file_and_a_tree_are_refused_before_the_tree_is_read() {
+    let lab = Lab::new();
+    lab.write("old", b"old");
+    // To open this one is refused, so whoever reads the tree says something else.
     fs::create_dir(lab.path("tree")).unwrap();
-    lab.ok("diff --plan old tree").says(&["make no pair"]);
-    assert_eq!(lab.json("diff --plan old tree")["pair"], false);
+    std::os::unix::net::UnixListener::bind(lab.path("tree/socket")).unwrap();
+    for line in ["old tree", "tree old"] {
+        let plan = lab.run(&format!("diff --plan {line}")).ends_with(2).err;
+        let diff = lab.run(&format!("diff {line} -o p --unsigned --component c")).ends_with(2).err;
+        assert_eq!(plan, diff);
+        assert!(plan.contains("from file to file or from tree to tree"), "{plan}");
+    }
+    lab.run("diff old missing -o p --unsigned").ends_with(1).complains(&["missing"]);
+}
+
+#[test]
+fn a_patch_does_not_lie_within_its_inputs() {
+    let lab = Lab::new();
+    for (tree, bytes) in [("one", b"1"), ("two", b"2")] {
+        fs::create_dir_all(lab.path(tree).join("sub")).unwrap();
+        fs::write(lab.path(tree).join("file"), bytes).unwrap();
+    }
+    for output in ["one/p", "two/sub/p", "two/../two/p"] {
+        lab.run(&format!("diff one two -o {output} --unsigned --component c")).ends_with(2).complains(&[
+            output,
+            "would lie within the input",
+            "name an output elsewhere",
+        ]);
+    }
+    assert_eq!(lab.names("one"), ["file", "sub"]);
+    lab.ok("diff one two -o one-two --unsigned --component c");
 }
 
 #[test]
