@@ -14,7 +14,8 @@
 //!    by `libsais`), where `cover.rs` looks for better alignments (after Percival, "Naive differences of executable
 //!    code", 2003).
 //! 4. `parse.rs` chooses the cheapest copies among the alignments found.
-//! 5. `fit.rs` fits a map of what moved to what the references in those copies say; `matching.rs` turns the wheel.
+//! 5. `fit.rs` fits a map of what moved to what the references in those copies say; `matching.rs` turns the wheel,
+//!    and `worth.rs` keeps what does no good out of the model.
 //! 6. `cut.rs` cuts the result into stretches of bounded decoded size; `pack.rs` makes a chunk of each, on all threads.
 //!
 //! The same inputs give the same bytes on any machine with any number of threads: the pieces are cut by
@@ -32,11 +33,12 @@ mod refs;
 mod skim;
 mod suffix;
 mod text;
+mod worth;
 
 use cover::Cover;
 use rayon::prelude::*;
 use siding_image::Image;
-use siding_patch::{Encoded, Layout, Packing, encode_changes, encode_model};
+use siding_patch::{Encoded, Layout, Limits, Packing, encode_changes, encode_model};
 use siding_predict::Streams;
 
 pub use binary::Program;
@@ -83,13 +85,11 @@ pub struct Delta {
 
 /// How much memory [`make`] takes about at the most beside the mapped images, in bytes, for images of these sizes.
 ///
-/// Counts all it allocates, patch included: copies of a tree's bytes, references (40 bytes each; in code there is one
-/// to every dozen bytes or so), texts in which they are rewritten, the index over what does not match at once.
+/// Counts all it allocates, patch included: copies of a tree's bytes, references (16 bytes each; in code there is one
+/// to every dozen bytes or so, in some tables one to four), texts in which they are rewritten, the index over what does not match at once.
 /// That is eight bytes for each byte of both and a floor, which programs full of references come close to; what does
 /// not change costs far less, and that shows only later. [`Level::Best`] indexes all of old, so that costs
 /// twelve bytes for each byte (sixteen above 2 GiB), and its table of prefixes adds to the floor.
-///
-/// An image that is one large table of addresses may take more.
 pub fn memory(old: u64, new: u64, level: Level) -> u64 {
     const FLOOR: u64 = 16 << 20;
     const TABLE: u64 = 64 << 20;
@@ -111,29 +111,70 @@ pub fn make(old: &Image, new: &Image, level: Level, progress: Progress<'_>) -> R
         return Err(Error::Kinds { old: from, new: to });
     }
     let layout = Layout::new(old, new.content());
-    let mut chunks = changes(old, new, level)?;
     let text = text::Text::of(old, new)?;
     let fresh = text::Fresh::of(new, &layout)?;
-    let matching::Found { covers, model } =
-        matching::find(old, &text, new, &fresh, &layout, level, progress)?;
-    let fresh = &fresh.bytes;
-    let aligned = aligned(&covers, &text, old, &model, fresh.len())?;
-    if !model.map().steps().is_empty() {
-        let Streams { regions, addresses, shifts } = model.encode();
-        chunks.push(encode_model(regions, addresses, shifts, level.packing())?);
+    let job = Job { old, new, layout: &layout, text: &text, fresh: &fresh };
+    // What is best is not always better.
+    let levels = if level == Level::Best { &[Level::Default, level][..] } else { &[level] };
+    let ways = levels.len() as u64;
+    // Each way has its share of a step; the programs are the same.
+    let shared = |way: u64| {
+        move |step, done, total| match (step, way) {
+            (Step::Index, 0) => progress(step, done, total),
+            (Step::Index, _) => {}
+            _ => progress(step, (total * way + done) / ways, total),
+        }
+    };
+    let limit = Limits::default().model;
+    let find = |(way, level): (u64, &Level)| matching::find(&job, *level, limit, &shared(way));
+    let found = (0..).zip(levels).map(find).collect::<Result<Vec<_>, Error>>()?;
+    let mut best: Option<Delta> = None;
+    for ((way, level), found) in (0..).zip(levels).zip(found) {
+        let delta = job.pack(found, *level, &shared(way))?;
+        best = best.into_iter().chain([delta]).min_by_key(Delta::len);
     }
-    let stretches = cut::cut(&covers, &aligned, fresh, &layout);
-    let total = fresh.len() as u64;
-    let done = std::sync::atomic::AtomicU64::new(0);
-    let packed = stretches.par_iter().map(|stretch| {
-        let encoded = pack::encode(stretch, &covers, &aligned, old, fresh, level)?;
-        let before = done.fetch_add(encoded.chunk.target, std::sync::atomic::Ordering::Relaxed);
-        progress(Step::Pack, before + encoded.chunk.target, total);
-        Ok(encoded)
-    });
-    chunks.extend(packed.collect::<Result<Vec<_>, Error>>()?);
-    let copied = covers.iter().map(|cover| cover.len as u64).sum();
-    Ok(Delta { chunks, covers: covers.len(), copied, literals: total - copied })
+    Ok(best.expect("there is a level"))
+}
+
+impl Delta {
+    /// How many bytes its chunks take.
+    fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+    }
+}
+
+/// What to make chunks for.
+struct Job<'a> {
+    old: &'a Image,
+    new: &'a Image,
+    layout: &'a Layout,
+    text: &'a text::Text<'a>,
+    fresh: &'a text::Fresh<'a>,
+}
+
+impl Job<'_> {
+    fn pack(&self, found: matching::Found, level: Level, progress: Progress<'_>) -> Result<Delta, Error> {
+        let matching::Found { covers, model } = found;
+        let fresh = &self.fresh.bytes;
+        let mut chunks = changes(self.old, self.new, level)?;
+        let aligned = aligned(&covers, self.text, self.old, &model, fresh.len())?;
+        if !model.map().steps().is_empty() {
+            let Streams { regions, addresses, shifts } = model.encode();
+            chunks.push(encode_model(regions, addresses, shifts, level.packing())?);
+        }
+        let stretches = cut::cut(&covers, &aligned, fresh, self.layout);
+        let total = fresh.len() as u64;
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let packed = stretches.par_iter().map(|stretch| {
+            let encoded = pack::encode(stretch, &covers, &aligned, self.old, fresh, level)?;
+            let before = done.fetch_add(encoded.chunk.target, std::sync::atomic::Ordering::Relaxed);
+            progress(Step::Pack, before + encoded.chunk.target, total);
+            Ok(encoded)
+        });
+        chunks.extend(packed.collect::<Result<Vec<_>, Error>>()?);
+        let copied = covers.iter().map(|cover| cover.len as u64).sum();
+        Ok(Delta { chunks, covers: covers.len(), copied, literals: total - copied })
+    }
 }
 
 /// What the device will have where the covers put it, before differences: as long as the target's flat space.

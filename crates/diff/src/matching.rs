@@ -2,15 +2,16 @@
 
 use crate::binary::Binary;
 use crate::cover::{self, Anchor, Cover};
-use crate::fit::{MISS, Vote, fit, votes};
+use crate::fit::{Vote, fit, votes};
 use crate::parse::{Copied, Prices};
-use crate::refs::{Meaning, Piece, Ref, collect, rewrite};
+use crate::refs::{Meaning, Piece, Ref, Refs, collect, rewrite};
 use crate::text::{Fresh, Text};
-use crate::{Error, Level, Progress, Step};
+use crate::worth::{needed, overlaps, plain_but, worth};
+use crate::{Error, Job, Level, Progress, Step};
 use rayon::prelude::*;
 use siding_image::Image;
 use siding_patch::Layout;
-use siding_predict::{Model, Region, Segment, ShiftMap};
+use siding_predict::{Kind, Model, Region, Segment, ShiftMap, Streams};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,19 +29,13 @@ const ROUNDS: usize = 2;
 /// One side of the comparison: its bytes, its addresses and its references.
 struct Side<'a> {
     bytes: &'a [u8],
-    refs: Vec<Ref>,
+    refs: Refs,
 }
 
-/// Finds covers of `new`, in order and apart, and the model under which they differ least.
-pub(crate) fn find(
-    old: &Image,
-    text: &Text<'_>,
-    new: &Image,
-    fresh: &Fresh<'_>,
-    layout: &Layout,
-    level: Level,
-    progress: Progress<'_>,
-) -> Result<Found, Error> {
+/// Finds covers of `new`, in order and apart, and the model under which they differ least; encoded it takes no more
+/// than `limit` bytes.
+pub(crate) fn find(job: &Job<'_>, level: Level, limit: u64, progress: Progress<'_>) -> Result<Found, Error> {
+    let Job { old, new, layout, text, fresh } = *job;
     let new_model = new_model(new, layout)?;
     let model = old_model(old, new_model.segments().to_vec())?;
     let (from, to) = (
@@ -57,14 +52,20 @@ pub(crate) fn find(
     progress(Step::Index, from.bytes.len() as u64, from.bytes.len() as u64);
     let pieces = cover::pieces(fresh.bytes.len(), &fresh.zeros);
     let search = Search { from, to, text, pieces, level, tick: &tick };
-    let (copies, map) = match programs {
+    let copies = match programs {
         true => search.by_meaning(&model, &new_model)?,
-        false => (search.plain()?, ShiftMap::default()),
+        false => search.plain()?,
     };
     progress(Step::Match, total, total);
-    // Without steps nothing travels, so the device predicts nothing, and neither may the maker.
-    let model = if map.steps().is_empty() { Model::default() } else { model.with_map(map) };
-    Ok(Found { covers: cover::covers(text, &copies, &fresh.zeros), model })
+    let covers = cover::covers(text, &copies, &fresh.zeros);
+    let model = if programs { search.model(model, &copies, &covers, old, limit) } else { Model::default() };
+    Ok(Found { covers, model })
+}
+
+/// How many bytes a model takes beside its map, and how many its map does.
+fn encoded_len(model: &Model) -> [u64; 2] {
+    let Streams { regions, addresses, shifts } = model.encode();
+    [regions.len() as u64, (addresses.len() + shifts.len()) as u64]
 }
 
 /// Two sides and how to compare them.
@@ -87,11 +88,11 @@ impl Search<'_> {
     }
 
     /// Comparing what references mean: first not at all, then by where they will point to.
-    fn by_meaning(&self, model: &Model, new_model: &Model) -> Result<(Vec<Copied>, ShiftMap), Error> {
+    fn by_meaning(&self, model: &Model, new_model: &Model) -> Result<Vec<Copied>, Error> {
         let (mut known, copies) = self.hidden(new_model)?;
-        let in_code = votes_of(&copies, &self.from, &self.to, |reference| reference.code);
+        let in_code = self.votes(&copies, |reference| reference.code);
         let (mut map, now) = rayon::join(
-            || fit(self.with_covers(in_code, &copies, model)),
+            || fit(self.with_covers(in_code, &copies, model), |_| true),
             || rewrite(self.to.bytes, &self.to.refs, Meaning::Now),
         );
         for round in 1..=ROUNDS {
@@ -99,13 +100,49 @@ impl Search<'_> {
             let found = cover::anchors(&moved, &now, &self.pieces, self.level, self.tick)?;
             known.iter_mut().zip(found).for_each(|(known, found)| known.extend(found));
             let copies = cover::choose(&moved, &now, &self.pieces, &known, Prices::SEARCH);
-            let votes = votes_of(&copies, &self.from, &self.to, |_| true);
-            map = if round < ROUNDS { fit(self.with_covers(votes, &copies, model)) } else { fit(votes) };
+            drop(moved);
+            let mut votes = self.votes(&copies, |_| true);
+            if round < ROUNDS {
+                votes = self.with_covers(votes, &copies, model);
+            }
+            map = fit(votes, |_| true);
         }
         let moved = rewrite(self.from.bytes, &self.from.refs, Meaning::Moved(&map));
-        let copies = cover::choose(&moved, &now, &self.pieces, &known, Prices::FINAL);
-        let map = fit(votes_of(&copies, &self.from, &self.to, |_| true));
-        Ok((copies, map))
+        Ok(cover::choose(&moved, &now, &self.pieces, &known, Prices::FINAL))
+    }
+
+    /// What a device needs to predict these copies, as far as that does good; encoded in `limit` bytes at most.
+    ///
+    /// Where nothing moved that is worth saying, nothing.
+    fn model(&self, model: Model, copies: &[Copied], covers: &[Cover], old: &Image, limit: u64) -> Model {
+        let bytes_of = |region: &Region| old.slice(region.start, region.len).ok().flatten();
+        let worth = |model: &Model| worth(model, covers, self.from.bytes, self.to.bytes, bytes_of);
+        let map = fit(self.votes(copies, |_| true), |_| true);
+        let model = model.with_map(map);
+        let first = worth(&model);
+        // What a region says that is mostly wrong counts for nothing in the map either.
+        let harmful = first.iter().any(|worth| *worth < 0);
+        let believed = plain_but(model.clone(), |index, _| first[index] >= 0);
+        let model = needed(model, &first);
+        let [head, steps] = encoded_len(&model);
+        let model = match harmful || head + steps > limit {
+            false => model,
+            true => {
+                let counts = |reference: &Ref| {
+                    let (flat, _) = self.text.flat(reference.at);
+                    believed.around(flat).is_ok_and(|region| region.kind != Kind::Plain)
+                };
+                let fits = |map: &ShiftMap| {
+                    let [_, steps] = encoded_len(&Model::default().with_map(map.clone()));
+                    head + steps <= limit
+                };
+                let model = model.with_map(fit(self.votes(copies, counts), fits));
+                let second = worth(&model);
+                needed(model, &second)
+            }
+        };
+        let nothing = model.regions().is_empty() || model.map().steps().is_empty();
+        if nothing || encoded_len(&model).iter().sum::<u64>() > limit { Model::default() } else { model }
     }
 
     /// Anchors by piece, and copies, where all references look alike. They stay: an alignment that a later map
@@ -130,6 +167,39 @@ impl Search<'_> {
         Ok((known, copies))
     }
 
+    /// What the references in these copies say, those that count. Takes sixteen bytes for each.
+    fn votes(&self, copies: &[Copied], counts: impl Fn(&Ref) -> bool + Sync) -> Vec<Vote> {
+        /// One task's share, in bytes.
+        const SHARE: usize = 64 << 10;
+        let shares = |copy: &Copied| {
+            let Copied { len, .. } = *copy;
+            (0..len).step_by(SHARE).map(move |at| at..(at + SHARE).min(len))
+        };
+        let tasks: Vec<(&Copied, Range<usize>)> =
+            copies.iter().flat_map(|copy| shares(copy).map(move |share| (copy, share))).collect();
+        let each = |(copy, share): &(&Copied, Range<usize>), vote: &mut dyn FnMut(Vote)| {
+            votes(&self.from.refs, &self.to.refs, copy, share.clone(), &counts, vote);
+        };
+        // Counted first, so that they are never in two places.
+        let lens = tasks.par_iter().map(|task| {
+            let mut len = 0;
+            each(task, &mut |_| len += 1);
+            len
+        });
+        let lens: Vec<usize> = lens.collect();
+        let mut all = vec![Vote::default(); lens.iter().sum()];
+        let (mut rest, mut places) = (all.as_mut_slice(), Vec::with_capacity(lens.len()));
+        for len in lens {
+            let (place, later) = std::mem::take(&mut rest).split_at_mut(len);
+            places.push(place.iter_mut());
+            rest = later;
+        }
+        tasks.par_iter().zip(places).for_each(|(task, mut places)| {
+            each(task, &mut |vote| places.next().into_iter().for_each(|place| *place = vote));
+        });
+        all
+    }
+
     /// For addresses no reference names, what the covers say.
     fn with_covers(&self, mut votes: Vec<Vote>, copies: &[Copied], model: &Model) -> Vec<Vote> {
         /// Shorter copies are too often chance.
@@ -143,34 +213,19 @@ impl Search<'_> {
                 let Ok(region) = model.around(flat) else { continue };
                 let shift = model.moved(region, flat, (copy.new + step) as u64);
                 let address = region.address + (flat - region.start);
-                votes.push(Vote { address, shift, weight: MISS / 4 });
+                votes.push(Vote::place(address, shift));
             }
         }
         votes
     }
 }
 
-fn votes_of(
-    copies: &[Copied],
-    from: &Side<'_>,
-    to: &Side<'_>,
-    counts: impl Fn(&Ref) -> bool + Sync,
-) -> Vec<Vote> {
-    /// One task's share, in copies.
-    const SHARE: usize = 256;
-    let shares = copies.par_chunks(SHARE).map(|copies| {
-        let mut share = Vec::new();
-        copies.iter().for_each(|copy| votes(&from.refs, &to.refs, copy, &counts, &mut share));
-        share
-    });
-    shares.collect::<Vec<_>>().concat()
-}
-
 /// The parts of `piece` that lie in none of `tables`, which are in order and apart.
 fn outside(piece: &Range<usize>, tables: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut at = piece.start;
-    for table in tables.iter().filter(|table| table.end > piece.start && table.start < piece.end) {
+    let first = tables.partition_point(|table| table.end <= piece.start);
+    for table in tables[first..].iter().take_while(|table| table.start < piece.end) {
         parts.push(at..table.start.max(at));
         at = table.end.max(at);
     }
@@ -200,7 +255,7 @@ fn new_model(new: &Image, layout: &Layout) -> Result<Model, Error> {
     Ok(all.model(segments))
 }
 
-fn old_refs(old: &Image, text: &Text<'_>, model: &Model) -> Result<Vec<Ref>, Error> {
+fn old_refs(old: &Image, text: &Text<'_>, model: &Model) -> Result<Refs, Error> {
     let mut pieces = Vec::new();
     for (start, flat, len) in text.stretches() {
         pieces.extend(overlaps(model, flat..flat + len as u64).map(|(region, range)| Piece {
@@ -219,7 +274,7 @@ fn old_refs(old: &Image, text: &Text<'_>, model: &Model) -> Result<Vec<Ref>, Err
     }))
 }
 
-fn new_refs(fresh: &Fresh<'_>, model: &Model) -> Vec<Ref> {
+fn new_refs(fresh: &Fresh<'_>, model: &Model) -> Refs {
     let whole = |(index, region): (usize, &Region)| Piece {
         text: region.start as usize,
         region: index,
@@ -231,16 +286,4 @@ fn new_refs(fresh: &Fresh<'_>, model: &Model) -> Vec<Ref> {
         let start = region.start as usize;
         fresh.bytes.get(start..start + region.len as usize)
     })
-}
-
-/// The regions that have bytes in `range` of the flat space, and which.
-fn overlaps(model: &Model, range: Range<u64>) -> impl Iterator<Item = (usize, Range<u64>)> + '_ {
-    let first = model.regions().partition_point(|region| region.start + region.len <= range.start);
-    let upto = range.end;
-    model.regions().iter().enumerate().skip(first).take_while(move |(_, region)| region.start < upto).map(
-        move |(index, region)| {
-            let start = region.start.max(range.start);
-            (index, start..(region.start + region.len).min(upto))
-        },
-    )
 }

@@ -34,7 +34,7 @@ enum Array {
 /// How far two suffixes are compared: enough to choose between them, little enough for texts that repeat.
 const FAR: usize = 32 << 10;
 /// From this text length on a table with three-byte keys (64 MiB) pays, and is little beside the rest.
-const LONG_TEXT: usize = 16 << 20;
+const LONG_TEXT: usize = 32 << 20;
 
 impl<'a> Index<'a> {
     /// Sorts the suffixes of `text`. Takes 4 bytes of memory per byte (8 above 2 GiB), up to one more

@@ -270,3 +270,36 @@ fn a_target_that_is_no_program_is_not_predicted() {
     let (_dir, old, target) = images(&old, &new);
     assert_eq!(apply(&patch(&old, &target, Level::Default), &old), [new]);
 }
+
+fn library(version: &str) -> Image {
+    Image::open(&testdata().join("libssl").join(version).join("libssl.so.3")).unwrap()
+}
+
+#[test]
+fn a_model_too_large_for_a_reader_loses_its_weakest_steps() {
+    let (old, new) = (library("3.0.20"), library("3.0.22"));
+    let layout = Layout::new(&old, new.content());
+    let (text, fresh) = (text::Text::of(&old, &new).unwrap(), text::Fresh::of(&new, &layout).unwrap());
+    let job = Job { old: &old, new: &new, layout: &layout, text: &text, fresh: &fresh };
+    let steps = [1 << 20, 300, 200, 10].map(|limit| {
+        let found = matching::find(&job, Level::Fast, limit, &|_, _, _| {}).unwrap();
+        let Streams { regions, addresses, shifts } = found.model.encode();
+        let steps = found.model.map().steps().len();
+        let len = regions.len() + addresses.len() + shifts.len();
+        assert!(steps == 0 || len as u64 <= limit, "{len} of {limit}");
+        steps
+    });
+    assert!(steps[0] > steps[1] && steps[1] > steps[2] && steps[2] > steps[3], "{steps:?}");
+    assert_eq!(steps[3], 0, "then nothing is predicted");
+}
+
+#[test]
+fn best_is_never_larger_than_default() {
+    // Found on libraries with damaged section tables, of which the full search made half as much again.
+    let (old, new) = (library("3.0.20"), library("3.0.22"));
+    for (old, new) in [(&old, &new), (&new, &old)] {
+        let [default, best] = [Level::Default, Level::Best].map(|level| patch(old, new, level));
+        assert!(best.len() <= default.len(), "{} and {}", best.len(), default.len());
+        assert_eq!(apply(&best, old), [new.blobs()[0].bytes().unwrap()]);
+    }
+}
