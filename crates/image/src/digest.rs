@@ -34,6 +34,22 @@ impl Digest {
     }
 }
 
+/// A SHA-256 of bytes that come in parts.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Takes in what comes next.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was taken in.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -70,6 +86,11 @@ mod tests {
     #[test]
     fn parts_hash_like_the_whole() {
         assert_eq!(Digest::of_parts(&[b"ab", b"", b"c"]), Digest::of(b"abc"));
+        let mut hasher = Hasher::default();
+        hasher.update(b"ab");
+        let early = hasher.clone();
+        hasher.update(b"c");
+        assert_eq!((early.finish(), hasher.finish()), (Digest::of(b"ab"), Digest::of(b"abc")));
     }
 
     #[test]

@@ -27,11 +27,11 @@ pub mod verity;
 mod version;
 
 pub use component::Component;
-pub use digest::Digest;
+pub use digest::{Digest, Hasher};
 pub use error::Error;
 pub use map::Map;
 pub use open::{Blob, Content, Identity, Image, Kind};
 pub use scan::scan;
-pub use sink::Sink;
+pub use sink::{Checkpoint, Sink};
 pub use tree::{Changes, Entry, FileRef, Meta, Node, Tree, TreeError, Xattrs};
 pub use version::Version;

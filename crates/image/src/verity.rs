@@ -65,12 +65,12 @@ pub(crate) fn zero_leaf() -> Digest {
 }
 
 /// Folds leaf digests, given in order, into a file digest; holds one block a level and nothing more.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Merkle {
     levels: Vec<Level>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Level {
     /// Digests of this level that are not yet part of a whole block.
     pending: Vec<u8>,
