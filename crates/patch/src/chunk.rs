@@ -3,6 +3,7 @@
 use crate::cursor::{Bad, Cursor};
 use crate::stream::{Coder, Frame, History, Stream, Streams};
 use crate::{ChunkRef, Error, Limits, adaptive, lzma};
+use rayon::prelude::*;
 use siding_image::Changes;
 use zstd::zstd_safe::{DCtx, find_frame_compressed_size};
 
@@ -36,45 +37,55 @@ impl Stored {
         Ok(self.split()?.into_iter().map(|(frame, _)| frame).collect())
     }
 
-    /// Decodes every stream. `history` delivers the bytes that a coder may refer to.
+    /// Decodes every stream, frames at the same time on rayon's current threads. `history` delivers the bytes that a
+    /// coder may refer to, before anything is decoded.
     ///
     /// Allocates the decoded length that the manifest states, which met [`Limits::decoded`] or [`Limits::model`]
-    /// before. Beside it, for one frame at a time, what its coder needs: LZMA that frame's length once more and
-    /// 32 KiB, the adaptive coder 2.6 MiB at most, Zstandard some 100 KiB. Asks for no history longer than
-    /// [`Limits::history`].
+    /// before, and for each frame under way what its coder needs: LZMA that frame's length once more and 32 KiB, the
+    /// adaptive coder 2.6 MiB at most, Zstandard some 100 KiB. Asks for no history longer than [`Limits::history`].
     pub fn decode<E: From<Error>>(
         &self,
         mut history: impl FnMut(&History) -> Result<Vec<u8>, E>,
     ) -> Result<Streams, E> {
-        self.decode_with(|frame, bytes, streams| {
-            let history = match &frame.coder {
-                Coder::ZstdAfter(wanted) => history(wanted)?,
-                _ => Vec::new(),
-            };
-            Ok(self.decode_frame(frame, bytes, &history, streams)?)
-        })
+        let frames = self.split()?;
+        let histories = frames.iter().map(|(frame, _)| match &frame.coder {
+            Coder::ZstdAfter(wanted) => history(wanted),
+            _ => Ok(Vec::new()),
+        });
+        let histories = histories.collect::<Result<Vec<_>, E>>()?;
+        let work = frames.par_iter().zip(&histories);
+        let decoded = work.map(|((frame, bytes), history)| self.decode_frame(frame, bytes, history));
+        Ok(self.gather(&frames, decoded.collect())?)
     }
 
     /// Decodes what can be decoded without the target: a frame that leans on it comes out as zeros.
     ///
     /// For showing what a patch does, never for carrying it out.
     pub fn decode_shape(&self) -> Result<Streams, Error> {
-        self.decode_with(|frame, bytes, streams| match frame.coder {
-            Coder::ZstdAfter(_) => {
-                let zeros = vec![0; usize::try_from(frame.decoded()).unwrap_or(0)];
-                self.keep(&frame.streams, zeros, streams)
-            }
-            _ => self.decode_frame(frame, bytes, &[], streams),
-        })
+        let frames = self.split()?;
+        let decoded = frames.iter().map(|(frame, bytes)| match frame.coder {
+            Coder::ZstdAfter(_) => Ok(vec![vec![0; self.length(frame.decoded())?]]),
+            _ => self.decode_frame(frame, bytes, &[]),
+        });
+        self.gather(&frames, decoded.collect())
     }
 
-    fn decode_with<E: From<Error>>(
+    /// The streams of frames that were decoded; of several errors the first frame's.
+    fn gather(
         &self,
-        mut decode: impl FnMut(&Frame, &[u8], &mut Streams) -> Result<(), E>,
-    ) -> Result<Streams, E> {
+        frames: &[(Frame, &[u8])],
+        decoded: Vec<Result<Vec<Vec<u8>>, Error>>,
+    ) -> Result<Streams, Error> {
         let mut streams = Streams::default();
-        for (frame, bytes) in self.split()? {
-            decode(&frame, bytes, &mut streams)?;
+        for ((frame, _), parts) in frames.iter().zip(decoded) {
+            let mut parts = parts?;
+            if let [_] = parts.as_slice() {
+                self.keep(&frame.streams, parts.pop().unwrap_or_default(), &mut streams)?;
+                continue;
+            }
+            for (stream, part) in frame.streams.iter().zip(parts) {
+                self.keep(std::slice::from_ref(stream), part, &mut streams)?;
+            }
         }
         Ok(streams)
     }
@@ -85,13 +96,8 @@ impl Stored {
         Changes::decode(self.decode(no_history)?.get(Stream::Changes)).map_err(Error::Tree)
     }
 
-    fn decode_frame(
-        &self,
-        frame: &Frame,
-        bytes: &[u8],
-        history: &[u8],
-        streams: &mut Streams,
-    ) -> Result<(), Error> {
+    /// The frame's streams, one after the other in one piece or each by itself.
+    fn decode_frame(&self, frame: &Frame, bytes: &[u8], history: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         let len = self.length(frame.decoded())?;
         let decoded = match frame.coder {
             Coder::Zstd | Coder::ZstdAfter(_) => self.decode_zstd(bytes, len, history)?,
@@ -100,16 +106,13 @@ impl Stored {
             Coder::Lzma => lzma::decode(bytes, len).map_err(|lzma::Bad| {
                 self.malformed("an lzma frame does not decode to the length of its streams")
             })?,
-            Coder::Adaptive => return self.decode_adaptive(frame, bytes, streams),
+            Coder::Adaptive => {
+                let lens = frame.streams.iter().map(|(stream, len)| Ok((*stream, self.length(*len)?)));
+                let lens = lens.collect::<Result<Vec<_>, Error>>()?;
+                return adaptive::decode(bytes, &lens).map_err(|rule| self.malformed(rule));
+            }
         };
-        self.keep(&frame.streams, decoded, streams)
-    }
-
-    fn decode_adaptive(&self, frame: &Frame, bytes: &[u8], streams: &mut Streams) -> Result<(), Error> {
-        let lens = frame.streams.iter().map(|(stream, len)| Ok((*stream, self.length(*len)?)));
-        let lens = lens.collect::<Result<Vec<_>, Error>>()?;
-        let parts = adaptive::decode(bytes, &lens).map_err(|rule| self.malformed(rule))?;
-        frame.streams.iter().zip(parts).try_for_each(|(stream, part)| self.keep(&[*stream], part, streams))
+        Ok(vec![decoded])
     }
 
     fn keep(&self, list: &[(Stream, u64)], bytes: Vec<u8>, streams: &mut Streams) -> Result<(), Error> {
