@@ -17,7 +17,7 @@ pub enum Stage {
     Write,
 }
 
-/// Time spent, by stage; wall time of the one thread that drives the work.
+/// Time spent, by stage. Stages overlap, so together they may take longer than the whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock([Duration; 5]);
 
@@ -34,6 +34,11 @@ impl Clock {
     /// The time spent on `stage`.
     pub fn spent(&self, stage: Stage) -> Duration {
         self.0.get(stage as usize).copied().unwrap_or_default()
+    }
+
+    /// Adds what another one counted.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(total, more)| *total += more);
     }
 
     pub(crate) fn time<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {

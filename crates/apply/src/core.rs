@@ -57,9 +57,7 @@ pub(crate) struct Plan<'a> {
     end: u64,
 }
 
-/// A batch of tiles makes at most so many bytes, so that a handful of tiles is under way at a time.
-const BATCH_BYTES: usize = 8 * TILE;
-/// And is at most so many tiles: thousands of tiny files make a batch of their own.
+/// A batch is at most so many tiles: thousands of tiny files make a batch of their own.
 const BATCH_TILES: usize = 1024;
 
 impl<'a> Plan<'a> {
@@ -69,15 +67,15 @@ impl<'a> Plan<'a> {
         Ok(Self { chunk, walker, at: start, end: start.saturating_add(len) })
     }
 
-    /// The next tiles; none once the chunk is done and every stream is used up.
+    /// The next tiles, of some `most` bytes together; none once the chunk is done and every stream is used up.
     ///
     /// `border` says for an offset in the target's flat space where the tile that begins there must end.
-    pub(crate) fn batch(&mut self, border: impl Fn(u64) -> u64) -> Result<Vec<Tile<'a>>, Error> {
+    pub(crate) fn batch(&mut self, most: usize, border: impl Fn(u64) -> u64) -> Result<Vec<Tile<'a>>, Error> {
         let chunk = self.chunk;
         let broken = |rule| Error::Instructions { chunk, rule };
         let mut tiles: Vec<Tile<'a>> = Vec::new();
         let mut bytes = 0usize;
-        while self.at < self.end && bytes < BATCH_BYTES && tiles.len() < BATCH_TILES {
+        while self.at < self.end && bytes < most && tiles.len() < BATCH_TILES {
             let wide = border(self.at).min(self.end).saturating_sub(self.at);
             let len = usize::try_from(wide).unwrap_or(usize::MAX);
             tiles.push(Tile { start: self.at, len, walker: self.walker.clone() });

@@ -42,6 +42,13 @@ pub enum Error {
         /// What the chunks make, in bytes.
         got: u64,
     },
+    /// The patch needs more memory than is allowed.
+    Memory {
+        /// What carrying it out takes, in bytes.
+        needed: u64,
+        /// What is allowed, in bytes.
+        allowed: u64,
+    },
     /// Writing the target failed.
     Sink {
         /// The offset in the target's flat space.
@@ -76,6 +83,10 @@ impl fmt::Display for Error {
             Self::WrongLength { expected, got } => write!(
                 f,
                 "the chunks make {got} bytes, but the tree's new files need {expected}; report it to the patch's maker"
+            ),
+            Self::Memory { needed, allowed } => write!(
+                f,
+                "the patch takes {needed} bytes of memory to carry out, but {allowed} are allowed; nothing was written; allow more, or get a patch made of smaller chunks"
             ),
             Self::Sink { offset, source } => {
                 write!(

@@ -10,20 +10,29 @@
 //! * `core.rs` is the pure part: a tile is made slice to slice, with no allocation and no I/O but the map.
 //! * `run.rs` is the story around it: which bytes belong to which file, what has been written, is it right.
 //!
-//! Memory is bounded whatever the image size: one stored chunk, its decoded streams, at most one history, and one
-//! batch of tiles (2 MiB and a tile), beside the list of a tree's entries.
+//! * `resume.rs` goes on with what an interrupted apply left in the sink.
+//! * `memory.rs` divides the memory that is allowed.
+//!
+//! Memory is bounded whatever the image size: a chunk's streams and a batch of tiles, and as far as there is room
+//! the next chunk and the batch before, beside what a patch brings once: its manifest, the model of what moved, and
+//! the list of a tree's entries.
 #![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 mod clock;
 mod core;
 mod error;
+mod memory;
 mod output;
+mod resume;
 mod run;
+mod throttle;
 
 pub use crate::core::TILE;
 pub use clock::{Clock, Stage};
 pub use error::Error;
+pub use memory::{MEMORY, fits, least_memory};
 pub use run::{NoProgress, Progress, Report, check, run};
 #[doc(no_inline)]
 pub use siding_image::Sink;
+pub use throttle::Throttle;

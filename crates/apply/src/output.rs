@@ -1,83 +1,68 @@
 //! What was made goes out in order, and is compared with what was signed.
 
-use crate::core::{TILE, Tile};
+use crate::core::TILE;
 use crate::{Error, Progress};
 use siding_image::verity::{BLOCK, Merkle};
-use siding_image::{Content, Digest, FileRef, Image, Sink};
+use siding_image::{Checkpoint, Content, Digest, FileRef, Hasher, Image, Sink};
 use siding_patch::{History, Layout};
 
 /// Hands bytes to the sink in order and checks each content when its last byte is written.
 pub(crate) struct Output<'a> {
     layout: &'a Layout,
-    sink: &'a mut dyn Sink,
+    pub(crate) sink: &'a mut dyn Sink,
     progress: &'a mut dyn Progress,
+    pub(crate) at: Position,
+}
+
+/// How far the output has come, and what it will be checked by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Position {
     /// Bytes of the flat space written so far.
     pub(crate) written: u64,
     /// The content being written, and where it starts in the flat space.
-    blob: usize,
-    blob_start: u64,
+    pub(crate) blob: usize,
+    pub(crate) blob_start: u64,
     merkle: Merkle,
+    /// Over all leaf digests so far.
+    leaves: Hasher,
+}
+
+/// Tiles that were made: their bytes one after the other, and the leaf digests of each.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) tiles: Vec<(usize, Vec<Digest>)>,
 }
 
 impl<'a> Output<'a> {
     pub(crate) fn new(layout: &'a Layout, sink: &'a mut dyn Sink, progress: &'a mut dyn Progress) -> Self {
-        Self { layout, sink, progress, written: 0, blob: 0, blob_start: 0, merkle: Merkle::new() }
+        Self { layout, sink, progress, at: Position::default() }
     }
 
-    /// The end of the tile that starts at `at`: a tile border counted from its file's start, or the file's end.
-    pub(crate) fn cut(&self, at: u64) -> u64 {
-        let Some((_, file)) = self.layout.around(at) else { return u64::MAX };
-        let within = at.saturating_sub(file.start);
-        let border = (within / TILE as u64).saturating_add(1).saturating_mul(TILE as u64);
-        file.start.saturating_add(border).min(file.end)
-    }
-
-    pub(crate) fn write(
-        &mut self,
-        tiles: &[Tile<'_>],
-        bytes: &[u8],
-        leaves: &[Vec<Digest>],
-    ) -> Result<(), Error> {
-        let mut rest = bytes;
-        for (tile, leaves) in tiles.iter().zip(leaves) {
-            let (bytes, later) = rest.split_at(tile.len);
+    /// Hands tiles to the sink, in order.
+    pub(crate) fn write(&mut self, made: &Made) -> Result<(), Error> {
+        let mut rest = made.bytes.as_slice();
+        for (len, leaves) in &made.tiles {
+            let (bytes, later) = rest.split_at_checked(*len).unwrap_or((rest, &[]));
             rest = later;
-            debug_assert_eq!(tile.start, self.written);
-            let within = self.written.saturating_sub(self.blob_start);
-            let failed = |source| Error::Sink { offset: tile.start, source };
-            self.sink.write_at(self.blob, within, bytes).map_err(failed)?;
-            self.merkle.push(leaves);
-            self.written = self.written.saturating_add(bytes.len() as u64);
-            self.finish_blobs()?;
+            let within = self.at.written.saturating_sub(self.at.blob_start);
+            let failed = |source| Error::Sink { offset: self.at.written, source };
+            self.sink.write_at(self.at.blob, within, bytes).map_err(failed)?;
+            self.at.push(self.layout, bytes.len() as u64, leaves)?;
         }
-        self.progress.advanced(self.written, self.layout.len());
+        self.progress.advanced(self.at.written, self.layout.len());
         Ok(())
+    }
+
+    /// Tells the sink that `chunks` chunks are done.
+    pub(crate) fn checkpoint(&mut self, chunks: usize) -> Result<(), Error> {
+        let done = Checkpoint { chunks: chunks as u64, written: self.at.written, digest: self.at.digest() };
+        self.sink.checkpoint(&done).map_err(|source| Error::Sink { offset: done.written, source })
     }
 
     /// Contents without a byte are complete before anything is written.
     pub(crate) fn skip_empty(&mut self) -> Result<(), Error> {
-        self.finish_blobs()
-    }
-
-    fn finish_blobs(&mut self) -> Result<(), Error> {
-        while let Some(file) = self.layout.fresh().get(self.blob) {
-            let end = self.blob_start.saturating_add(file.size);
-            if self.written < end {
-                return Ok(());
-            }
-            let got = std::mem::take(&mut self.merkle).finish(file.size);
-            if got != file.digest {
-                let part = if self.layout.fresh().len() == 1 {
-                    "the target".into()
-                } else {
-                    format!("new file {}", self.blob)
-                };
-                return Err(Error::WrongTarget { part, expected: file.digest, got });
-            }
-            self.blob = self.blob.saturating_add(1);
-            self.blob_start = end;
-        }
-        Ok(())
+        self.at.finish_blobs(self.layout)
     }
 
     /// The bytes a coder may refer to: a range of the source, then the end of what was written.
@@ -87,7 +72,7 @@ impl<'a> Output<'a> {
         source: &Image,
         history: &History,
     ) -> Result<Vec<u8>, Error> {
-        if history.target_len > self.written {
+        if history.target_len > self.at.written {
             let rule = "a coder refers to more of the target than there is before the chunk";
             return Err(Error::Instructions { chunk, rule });
         }
@@ -101,7 +86,7 @@ impl<'a> Output<'a> {
 
     /// Fills `out` with the last bytes written, read back from the sink.
     fn read_back(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        let mut at = self.written.saturating_sub(out.len() as u64);
+        let mut at = self.at.written.saturating_sub(out.len() as u64);
         let mut rest = out;
         while let Some((blob, file)) = self.layout.around(at).filter(|_| !rest.is_empty()) {
             let here = usize::try_from(file.end.saturating_sub(at)).unwrap_or(usize::MAX).min(rest.len());
@@ -112,6 +97,50 @@ impl<'a> Output<'a> {
         }
         Ok(())
     }
+}
+
+impl Position {
+    /// Goes past `len` more bytes of the content at hand, whose leaf digests these are.
+    pub(crate) fn push(&mut self, layout: &Layout, len: u64, leaves: &[Digest]) -> Result<(), Error> {
+        self.merkle.push(leaves);
+        leaves.iter().for_each(|leaf| self.leaves.update(&leaf.0));
+        self.written = self.written.saturating_add(len);
+        self.finish_blobs(layout)
+    }
+
+    /// What a [`Checkpoint`] here has as its digest.
+    pub(crate) fn digest(&self) -> Digest {
+        self.leaves.clone().finish()
+    }
+
+    fn finish_blobs(&mut self, layout: &Layout) -> Result<(), Error> {
+        while let Some(file) = layout.fresh().get(self.blob) {
+            let end = self.blob_start.saturating_add(file.size);
+            if self.written < end {
+                return Ok(());
+            }
+            let got = std::mem::take(&mut self.merkle).finish(file.size);
+            if got != file.digest {
+                let part = if layout.fresh().len() == 1 {
+                    "the target".into()
+                } else {
+                    format!("new file {}", self.blob)
+                };
+                return Err(Error::WrongTarget { part, expected: file.digest, got });
+            }
+            self.blob = self.blob.saturating_add(1);
+            self.blob_start = end;
+        }
+        Ok(())
+    }
+}
+
+/// The end of the tile that starts at `at`: a tile border counted from its file's start, or the file's end.
+pub(crate) fn cut(layout: &Layout, at: u64) -> u64 {
+    let Some((_, file)) = layout.around(at) else { return u64::MAX };
+    let within = at.saturating_sub(file.start);
+    let border = (within / TILE as u64).saturating_add(1).saturating_mul(TILE as u64);
+    file.start.saturating_add(border).min(file.end)
 }
 
 const _: () = assert!(TILE.is_multiple_of(BLOCK));

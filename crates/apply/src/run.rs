@@ -1,18 +1,25 @@
 //! The story around the core: chunk by chunk, tile by tile, file by file.
+//!
+//! ```text
+//! chunk n + 1    read, check, decode ┐
+//! chunk n        build a batch of tiles ┐
+//!                write the batch before ┘   (at the same time, as far as there are threads and memory)
+//! ```
 
-use crate::Error;
 use crate::clock::{Clock, Stage};
 use crate::core::{Plan, Source, Tile};
-use crate::output::{Output, Recent};
+use crate::output::{Made, Output, Recent, cut};
+use crate::resume::resume;
+use crate::{Error, memory};
 use rayon::prelude::*;
 use siding_image::verity::{self, BLOCK};
-use siding_image::{Changes, Content, Digest, FileRef, Image, Kind, Sink};
-use siding_patch::{Checked, ChunkKind, History, Layout, Manifest, Stored, Stream};
+use siding_image::{Changes, Content, FileRef, Image, Kind, Sink};
+use siding_patch::{Checked, ChunkKind, Coder, History, Layout, Manifest, Stored, Stream, Streams};
 use siding_predict::Model;
 use std::io::Read;
 
 /// Learns how far the work is; for progress bars.
-pub trait Progress {
+pub trait Progress: Send {
     /// `done` of `total` bytes of the target's fresh contents have been handed to the sink.
     fn advanced(&mut self, done: u64, total: u64);
 }
@@ -32,27 +39,33 @@ pub struct Report {
     pub target: Content,
     /// Bytes handed to the sink.
     pub written: u64,
+    /// Bytes that an interrupted apply had left in the sink, and that were found good.
+    pub resumed: u64,
     /// Where the time went.
     pub clock: Clock,
 }
 
-/// Rebuilds the target from `source` and `patch` into `sink`.
+/// Rebuilds the target from `source` and `patch` into `sink`, in at most about `memory` bytes of private memory.
 ///
 /// Reads the patch sequentially and the source at random; uses rayon's current threads. Compares: the
 /// source's identity with the manifest, each chunk's bytes with its signed digest before decoding it, each
-/// fresh content as it was written with its signed digest. On an error the sink holds something unusable and
-/// must be discarded. Says nothing about what survives a power cut: sealing does.
-pub fn run<R: Read>(
+/// fresh content as it was written with its signed digest. Goes on where an interrupted apply of the same patch
+/// stopped, as far as `sink` remembers it and what it remembers is true.
+///
+/// Fails before anything is written if the patch needs more memory: [`Error::Memory`]. On any other error the sink
+/// holds something unfinished. Says nothing about what survives a power cut: the sink does, and sealing.
+pub fn run<R: Read + Send>(
     patch: Checked<R>,
     source: &Image,
     sink: &mut dyn Sink,
+    memory: u64,
     progress: &mut dyn Progress,
 ) -> Result<Report, Error> {
-    let source_image = source;
+    let budget = memory::Budget::of(patch.manifest(), memory)?;
     let source = Source { image: source, model: None };
-    let mut run = Run { patch, source, clock: Clock::default() };
+    let mut run = Run { patch, source, budget, clock: Clock::default(), skip: 0 };
     let (first, target) = run.target()?;
-    let layout = Layout::new(source_image, &target);
+    let layout = Layout::new(run.source.image, &target);
     let made = run.patch.manifest().fresh_len();
     if made != layout.len() {
         return Err(Error::WrongLength { expected: layout.len(), got: made });
@@ -61,26 +74,25 @@ pub fn run<R: Read>(
     sink.begin(&target, layout.fresh()).map_err(|source| Error::Sink { offset: 0, source })?;
     let mut output = Output::new(&layout, sink, progress);
     output.skip_empty()?;
-    let mut next = first;
-    while let Some(chunk) = next {
-        match chunk.chunk().kind {
-            ChunkKind::Model => run.model(&chunk)?,
-            _ => run.chunk(&chunk, &mut output)?,
-        }
-        next = run.next_chunk()?;
+    run.skip = resume(&mut output, &layout, run.patch.manifest())?;
+    let resumed = output.at.written;
+    let mut next = run.look_into(first)?;
+    while !matches!(next, Next::End) {
+        next = run.step(next, &mut output, &layout)?;
     }
-    let written = output.written;
-    Ok(Report { target, written, clock: run.clock })
+    let written = output.at.written.saturating_sub(resumed);
+    Ok(Report { target, written, resumed, clock: run.clock })
 }
 
 /// Does everything [`run`] does but write: proves that the patch turns `source` into its target.
-pub fn check<R: Read>(
+pub fn check<R: Read + Send>(
     patch: Checked<R>,
     source: &Image,
+    memory: u64,
     progress: &mut dyn Progress,
 ) -> Result<Report, Error> {
     let keep = usize::try_from(patch.limits().history).unwrap_or(usize::MAX);
-    run(patch, source, &mut Recent::keeping(keep), progress)
+    run(patch, source, &mut Recent::keeping(keep), memory, progress)
 }
 
 /// Chunks end where digest blocks do, so that only whole blocks are ever hashed: `docs/format.md` section 5.
@@ -100,10 +112,23 @@ fn check_borders(manifest: &Manifest, layout: &Layout) -> Result<(), Error> {
 struct Run<'a, R> {
     patch: Checked<R>,
     source: Source<'a>,
+    budget: memory::Budget,
     clock: Clock,
+    /// So many chunks are done already, but for models, which are needed again.
+    skip: u64,
 }
 
-impl<R: Read> Run<'_, R> {
+/// The chunk that comes next, as far as it could be prepared while another was carried out.
+enum Next {
+    /// There is none.
+    End,
+    /// Its coders may refer to what the chunk before writes, or memory is short.
+    Stored(Stored),
+    /// Its number, the bytes it makes, and its streams.
+    Decoded(usize, u64, Streams),
+}
+
+impl<R: Read + Send> Run<'_, R> {
     fn next_chunk(&mut self) -> Result<Option<Stored>, Error> {
         let patch = &mut self.patch;
         Ok(self.clock.time(Stage::Read, || patch.next_chunk())?)
@@ -137,44 +162,122 @@ impl<R: Read> Run<'_, R> {
         Ok((next, content))
     }
 
-    /// What moved. It comes before the first delta.
-    fn model(&mut self, stored: &Stored) -> Result<(), Error> {
-        let chunk = stored.index();
-        let no_history =
-            |_: &History| Err(Error::Instructions { chunk, rule: "a model refers to a history" });
-        let streams = self.clock.time(Stage::Decode, || stored.decode(no_history))?;
-        let [regions, addresses, shifts] =
-            [Stream::Regions, Stream::StepAddresses, Stream::StepShifts].map(|stream| streams.get(stream));
-        let model = Model::decode(regions, addresses, shifts);
-        self.source.model = Some(model.map_err(|rule| Error::Instructions { chunk, rule })?);
-        Ok(())
+    /// Carries out one chunk, and prepares the one after it meanwhile.
+    fn step(&mut self, next: Next, output: &mut Output<'_>, layout: &Layout) -> Result<Next, Error> {
+        let (index, len, streams) = match next {
+            Next::End => return Ok(Next::End),
+            Next::Decoded(index, len, streams) => (index, len, streams),
+            Next::Stored(stored) if stored.chunk().kind == ChunkKind::Model => {
+                self.source.model = Some(model(&stored, &mut self.clock)?);
+                drop(stored);
+                let after = self.next_chunk()?;
+                return self.look_into(after);
+            }
+            Next::Stored(stored) if (stored.index() as u64) < self.skip => {
+                drop(stored);
+                let after = self.next_chunk()?;
+                return self.look_into(after);
+            }
+            Next::Stored(stored) => {
+                let history = |history: &History| output.history(stored.index(), self.source.image, history);
+                let streams = self.clock.time(Stage::Decode, || stored.decode(history))?;
+                (stored.index(), stored.chunk().target, streams)
+            }
+        };
+        let Self { patch, source, budget, .. } = self;
+        let (source, budget) = (&*source, &*budget);
+        let mut clocks = [Clock::default(), Clock::default()];
+        let [builds, prepares] = &mut clocks;
+        let mut work = Work { source, budget, clock: builds };
+        let (built, after) = if budget.ahead(index) {
+            rayon::join(|| work.chunk(index, len, &streams, output, layout), || prepare(patch, prepares))
+        } else {
+            let built = work.chunk(index, len, &streams, output, layout);
+            (built, Ok(Next::End))
+        };
+        let ahead = budget.ahead(index);
+        clocks.iter().for_each(|clock| self.clock.add(clock));
+        built?; // what went wrong first is told first
+        output.checkpoint(index.saturating_add(1))?;
+        drop(streams);
+        if ahead {
+            return after;
+        }
+        let after = self.next_chunk()?;
+        self.look_into(after)
     }
 
-    fn chunk(&mut self, stored: &Stored, output: &mut Output<'_>) -> Result<(), Error> {
-        let source = self.source.image;
-        let history = |history: &History| output.history(stored.index(), source, history);
-        let streams = self.clock.time(Stage::Decode, || stored.decode(history))?;
-        let (index, start, len) = (stored.index(), output.written, stored.chunk().target);
-        let mut plan = Plan::new(index, &streams, start, len)?;
-        let mut bytes = Vec::new();
+    /// Without looking ahead: a chunk is decoded when its turn comes.
+    fn look_into(&mut self, stored: Option<Stored>) -> Result<Next, Error> {
+        Ok(stored.map_or(Next::End, Next::Stored))
+    }
+}
+
+/// Reads the next chunk, and decodes it if it stands by itself.
+fn prepare<R: Read>(patch: &mut Checked<R>, clock: &mut Clock) -> Result<Next, Error> {
+    let Some(stored) = clock.time(Stage::Read, || patch.next_chunk())? else { return Ok(Next::End) };
+    let leans = stored.frames()?.iter().any(|frame| matches!(frame.coder, Coder::ZstdAfter(_)));
+    if leans || stored.chunk().kind != ChunkKind::Delta {
+        return Ok(Next::Stored(stored));
+    }
+    let chunk = stored.index();
+    let none = |_: &History| Err(Error::Instructions { chunk, rule: "no frame of it has a history" });
+    let streams = clock.time(Stage::Decode, || stored.decode(none))?;
+    Ok(Next::Decoded(chunk, stored.chunk().target, streams))
+}
+
+/// What moved. It comes before the first delta.
+fn model(stored: &Stored, clock: &mut Clock) -> Result<Model, Error> {
+    let chunk = stored.index();
+    let no_history = |_: &History| Err(Error::Instructions { chunk, rule: "a model refers to a history" });
+    let streams = clock.time(Stage::Decode, || stored.decode(no_history))?;
+    let [regions, addresses, shifts] =
+        [Stream::Regions, Stream::StepAddresses, Stream::StepShifts].map(|stream| streams.get(stream));
+    Model::decode(regions, addresses, shifts).map_err(|rule| Error::Instructions { chunk, rule })
+}
+
+/// What carrying out one chunk takes.
+struct Work<'a> {
+    source: &'a Source<'a>,
+    budget: &'a memory::Budget,
+    clock: &'a mut Clock,
+}
+
+impl Work<'_> {
+    /// Makes a chunk batch by batch; each is written while the next is made.
+    fn chunk(
+        &mut self,
+        index: usize,
+        len: u64,
+        streams: &Streams,
+        output: &mut Output<'_>,
+        layout: &Layout,
+    ) -> Result<(), Error> {
+        let mut plan = Plan::new(index, streams, output.at.written, len)?;
+        let (mut before, mut spare) = (Made::default(), Made::default());
         loop {
-            let batch = self.clock.time(Stage::Plan, || plan.batch(|at| output.cut(at)))?;
+            let most = self.budget.batch;
+            let batch = self.clock.time(Stage::Plan, || plan.batch(most, |at| cut(layout, at)))?;
+            let mut writes = Clock::default();
+            let clock = &mut *self.clock;
+            let (written, made) = rayon::join(
+                || writes.time(Stage::Write, || output.write(&before)),
+                || clock.time(Stage::Build, || build(index, &batch, self.source, &mut spare)),
+            );
+            self.clock.add(&writes);
+            written?;
+            made?;
+            std::mem::swap(&mut before, &mut spare);
             if batch.is_empty() {
                 return Ok(());
             }
-            let leaves = self.clock.time(Stage::Build, || build(index, &batch, &self.source, &mut bytes))?;
-            self.clock.time(Stage::Write, || output.write(&batch, &bytes, &leaves))?;
         }
     }
 }
 
-/// Makes a batch of tiles in `bytes`, one after the other; returns each one's leaf digests.
-fn build(
-    index: usize,
-    batch: &[Tile<'_>],
-    source: &Source<'_>,
-    bytes: &mut Vec<u8>,
-) -> Result<Vec<Vec<Digest>>, Error> {
+/// Makes a batch of tiles, one after the other in memory, with each one's leaf digests.
+fn build(index: usize, batch: &[Tile<'_>], source: &Source<'_>, made: &mut Made) -> Result<(), Error> {
+    let Made { bytes, tiles } = made;
     bytes.resize(batch.iter().map(|tile| tile.len).sum(), 0);
     let mut rest = bytes.as_mut_slice();
     let mut work: Vec<(&Tile<'_>, &mut [u8])> = Vec::with_capacity(batch.len());
@@ -183,9 +286,10 @@ fn build(
         work.push((tile, now));
         rest = later;
     }
-    let made = work.into_par_iter().map(|(tile, out)| {
+    let done = work.into_par_iter().map(|(tile, out)| {
         tile.clone().build(index, source, out)?;
-        Ok(verity::leaves(out))
+        Ok((tile.len, verity::leaves(out)))
     });
-    made.collect()
+    *tiles = done.collect::<Result<_, Error>>()?;
+    Ok(())
 }

@@ -1,0 +1,74 @@
+//! How much memory an apply may take, and what it does with it.
+
+use crate::{Error, core::TILE};
+use siding_patch::{ChunkKind, Manifest};
+
+/// What an apply may take by default, in bytes.
+pub const MEMORY: u64 = 32 << 20;
+
+/// The largest batch, in bytes: a handful of tiles for each of a handful of threads.
+const MOST: u64 = 8 * TILE as u64;
+
+/// What there is beside chunks and batches, in bytes: coders' tables, threads' stacks, the manifest.
+const REST: u64 = 2 << 20;
+
+/// Whether a patch can be carried out in `memory` bytes of private memory.
+pub fn fits(manifest: &Manifest, memory: u64) -> Result<(), Error> {
+    Budget::of(manifest, memory).map(drop)
+}
+
+/// The least memory, in bytes, in which [`run`](crate::run) carries a patch out.
+pub fn least_memory(manifest: &Manifest) -> u64 {
+    let fixed = REST.saturating_add(resident(manifest)).saturating_add(2 * TILE as u64);
+    let chunks = manifest.chunks.iter().map(|listed| decoding(listed.stored, listed.decoded));
+    fixed.saturating_add(chunks.max().unwrap_or(0))
+}
+
+/// How a given amount of memory is divided.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    /// How many bytes of tiles are made at a time; as many again are being written.
+    pub(crate) batch: usize,
+    /// For each chunk: whether the next is prepared meanwhile.
+    ahead: Vec<bool>,
+}
+
+impl Budget {
+    /// Divides `memory`, or says that the patch needs more.
+    pub(crate) fn of(manifest: &Manifest, memory: u64) -> Result<Self, Error> {
+        let needed = least_memory(manifest);
+        if needed > memory {
+            return Err(Error::Memory { needed, allowed: memory });
+        }
+        let fixed = REST.saturating_add(resident(manifest));
+        let chunks = &manifest.chunks;
+        let largest = chunks.iter().map(|listed| decoding(listed.stored, listed.decoded)).max().unwrap_or(0);
+        let left = memory.saturating_sub(fixed).saturating_sub(largest);
+        let batch = usize::try_from((left / 4).clamp(TILE as u64, MOST)).unwrap_or(TILE);
+        let held = fixed.saturating_add(2 * batch as u64);
+        let ahead = chunks.windows(2).map(|pair| match pair {
+            [now, next] => {
+                let both = now.decoded.saturating_add(decoding(next.stored, next.decoded));
+                held.saturating_add(both) <= memory
+            }
+            _ => false,
+        });
+        Ok(Self { batch, ahead: ahead.collect() })
+    }
+
+    /// Whether the chunk after `chunk` is prepared while that is carried out.
+    pub(crate) fn ahead(&self, chunk: usize) -> bool {
+        self.ahead.get(chunk).is_none_or(|ahead| *ahead)
+    }
+}
+
+/// What stays in memory for the whole apply: the model, some twelve bytes for each of its own at the worst.
+fn resident(manifest: &Manifest) -> u64 {
+    let models = manifest.chunks.iter().filter(|chunk| chunk.kind == ChunkKind::Model);
+    models.map(|chunk| chunk.decoded.saturating_mul(12)).sum()
+}
+
+/// What decoding a chunk takes: its bytes as they came, its streams, and in a coder as much as these at the worst.
+fn decoding(stored: u64, decoded: u64) -> u64 {
+    stored.saturating_add(decoded.saturating_mul(2))
+}
