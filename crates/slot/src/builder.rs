@@ -8,11 +8,15 @@
 //! That, and a [`Tree`](siding_image::Tree)'s promise that every parent is a directory of the same tree, is why
 //! no write can leave the output.
 //!
+//! In a store a builder may go on with what an interrupted attempt left.
+//!
 //! Memory is bounded: no file is held whole, one is open at a time.
 
 use crate::disk::{Access, Disk, DiskFile, Real, written_parts};
+use crate::space::Space;
 use crate::{Error, Result};
-use siding_image::{Content, Digest, FileRef, Identity, Image, Node, Sink};
+use resume::{Left, Leftovers};
+use siding_image::{Checkpoint, Content, Digest, FileRef, Identity, Image, Sink};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -20,8 +24,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod begin;
 mod compare;
 mod finish;
+mod resume;
 
 /// An image being written at a path.
 #[derive(Debug)]
@@ -29,6 +35,19 @@ pub struct Builder {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     plan: Option<Plan>,
+    /// What an interrupted attempt claims to have done of this image.
+    claims: Vec<Checkpoint>,
+    /// How many bytes may turn out to be zeros, which take no space; `None` if nothing is known of that.
+    holes: Option<Holes>,
+}
+
+/// What the source says about the zeros of the target.
+#[derive(Clone, Copy, Debug)]
+struct Holes {
+    /// How long the source is.
+    size: u64,
+    /// How much of it takes no space.
+    bytes: u64,
 }
 
 /// What is to be written, and how far it has come.
@@ -43,6 +62,10 @@ struct Plan {
     open: Option<(usize, Box<dyn DiskFile>)>,
     /// Held from before the first write, so that a flush through it reports every error since.
     anchor: Box<dyn DiskFile>,
+    /// What of an interrupted attempt is there.
+    left: Left,
+    /// How many bytes of it were gone on from.
+    resumed: u64,
 }
 
 #[derive(Debug)]
@@ -58,14 +81,53 @@ impl Builder {
     }
 
     pub(crate) fn on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
-        use std::os::unix::fs::FileTypeExt;
-        let there = std::fs::symlink_metadata(path);
-        match there {
-            Ok(meta) if !meta.file_type().is_block_device() => {
+        match std::fs::symlink_metadata(path) {
+            Ok(_) if !is_block_device(path) => {
                 Err(Error::io("create", path, io::ErrorKind::AlreadyExists.into()))
             }
-            _ => Ok(Self { disk, root: path.to_owned(), plan: None }),
+            _ => Ok(Self { disk, root: path.to_owned(), plan: None, claims: Vec::new(), holes: None }),
         }
+    }
+
+    /// Goes on with what is at `path`, if an interrupted attempt claims anything of it that can be; else all that
+    /// is there is removed. Writes nothing yet.
+    pub(crate) fn resume(disk: Arc<dyn Disk>, path: &Path, claims: Vec<Checkpoint>) -> Self {
+        Self { disk, root: path.to_owned(), plan: None, claims, holes: None }
+    }
+
+    /// Says what the image is made from, so that `begin` can refuse an image that does not fit before it writes
+    /// anything. Without this it does not, as it cannot know how much of the image is zeros.
+    ///
+    /// Whole blocks of zeros take no space, and which of the bytes to come are zeros is not known before. So
+    /// as many are taken to be zeros as take no space in `source`, and in a file all by which it grows: what
+    /// is refused does not fit even then. Free is what the filesystem gives to users without privileges.
+    pub fn made_from(&mut self, source: &Image) {
+        use std::os::unix::fs::MetadataExt;
+        let unused = |meta: std::fs::Metadata| meta.len().saturating_sub(meta.blocks().saturating_mul(512));
+        let holes = source.blobs().iter().filter_map(|blob| std::fs::metadata(blob.path()).ok()).map(unused);
+        let bytes = holes.fold(0, u64::saturating_add);
+        self.holes = Some(Holes { size: source.identity().size, bytes });
+    }
+
+    /// What an image of `target` needs here, and what is free; writes nothing. `fresh` are the contents that
+    /// will be written, the others are copied.
+    pub fn space(&self, target: &Content, fresh: &[FileRef]) -> Result<Space> {
+        Space::of(self.disk.as_ref(), &self.root, target, fresh)
+    }
+
+    /// From how many bytes of an interrupted attempt the image was gone on with.
+    pub(crate) fn resumed(&self) -> u64 {
+        self.plan.as_ref().map_or(0, |plan| plan.resumed)
+    }
+
+    /// Once Ok: all that was written survives a power cut, but for the name of the image.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        let flushed = match plan.target {
+            Content::File(_) => plan.anchor.flush(),
+            Content::Tree(_) => plan.anchor.flush_filesystem(),
+        };
+        flushed.map_err(|e| Error::io("flush", &self.root, e))
     }
 
     /// Where the image is being written.
@@ -86,6 +148,11 @@ impl Builder {
     ///
     /// Owners, and attributes in `trusted.` and `security.`, are set and compared only as root.
     pub fn finish(mut self, source: Option<&Image>) -> Result<Identity> {
+        self.finish_in_place(source)
+    }
+
+    /// As [`finish`](Self::finish); after it nothing more can be written.
+    pub(crate) fn finish_in_place(&mut self, source: Option<&Image>) -> Result<Identity> {
         let unbegun = || Error::Misused { path: self.root.clone(), what: "begin was not called" };
         let plan = self.plan.take().ok_or_else(unbegun)?;
         let identity = plan.target.identity();
@@ -97,14 +164,53 @@ impl Builder {
         if self.plan.is_some() {
             return Err(self.misused("begin was called twice"));
         }
-        let fresh = self.place(target, fresh)?;
+        let (contents, fresh) = (fresh, self.place(target, fresh)?);
+        if let Content::Tree(tree) = target
+            && !is_root()
+        {
+            begin::readable_by_owner(&self.root, tree)?;
+        }
         let disk = self.disk.as_ref();
-        let anchor = match target {
-            Content::File(file) => begin_file(disk, &self.root, file.size)?,
-            Content::Tree(tree) => begin_tree(disk, &self.root, tree)?,
+        let left = match std::mem::take(&mut self.claims) {
+            claims if claims.is_empty() => None,
+            claims => resume::take_up(disk, &self.root, target, &fresh, claims)?,
         };
-        self.plan = Some(Plan { target: target.clone(), fresh, placed: BTreeMap::new(), open: None, anchor });
+        self.admit(target, contents, left.as_ref().map_or(0, |left| left.bytes))?;
+        let anchor = match (&left, target) {
+            (None, Content::File(file)) => begin::file(disk, &self.root, file.size)?,
+            (None, Content::Tree(tree)) => begin::tree(disk, &self.root, tree)?,
+            (Some(_), target) => {
+                let access = if let Content::File(_) = target { Access::Existing } else { Access::Directory };
+                disk.open(&self.root, access).map_err(|e| Error::io("open", &self.root, e))?
+            }
+        };
+        let is_left = if left.is_some() { Left::Unknown } else { Left::Nothing };
+        let Leftovers { claims, placed, .. } = left.unwrap_or_default();
+        self.claims = claims;
+        let target = target.clone();
+        self.plan = Some(Plan { target, fresh, placed, open: None, anchor, left: is_left, resumed: 0 });
         Ok(())
+    }
+
+    /// Refuses an image that cannot fit, if what it is made from is known. A device has the room it has.
+    fn admit(&self, target: &Content, fresh: &[FileRef], there: u64) -> Result<()> {
+        let Some(holes) = self.holes else { return Ok(()) };
+        if is_block_device(&self.root) {
+            return Ok(());
+        }
+        let growth = match target {
+            Content::File(file) => file.size.saturating_sub(holes.size),
+            Content::Tree(_) => 0,
+        };
+        let zeros = holes.bytes.saturating_add(growth);
+        let space = self.space(target, fresh)?;
+        if space.admit(there, zeros).is_ok() {
+            return Ok(());
+        }
+        // Some filesystems free what was just removed, such as what the slot held, only when they are flushed.
+        let flushed = self.disk.open(&space.at, Access::Directory).and_then(|dir| dir.flush_filesystem());
+        flushed.map_err(|e| Error::io("flush", &space.at, e))?;
+        self.space(target, fresh)?.admit(there, zeros)
     }
 
     /// Finds, for each fresh content, the first path of the target that has it.
@@ -168,6 +274,10 @@ impl Sink for Builder {
     }
 
     fn write_at(&mut self, blob: usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Some(plan) = self.plan.as_mut().filter(|plan| plan.left == Left::Unknown) {
+            // Whoever does not ask what was left begins with nothing left.
+            plan.forget_from(self.disk.as_ref(), blob, offset)?;
+        }
         let file = self.file(blob, offset, bytes.len())?;
         written_parts(offset, bytes, file.is_device())
             .into_iter()
@@ -176,6 +286,17 @@ impl Sink for Builder {
 
     fn read_at(&mut self, blob: usize, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.file(blob, offset, out.len())?.read_at(offset, out)
+    }
+
+    fn checkpoints(&mut self) -> Vec<Checkpoint> {
+        self.claims.clone()
+    }
+
+    fn forget_from(&mut self, blob: usize, offset: u64) -> io::Result<()> {
+        match self.plan.as_mut().filter(|plan| plan.left != Left::Nothing) {
+            Some(plan) => Ok(plan.forget_from(self.disk.as_ref(), blob, offset)?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -198,51 +319,6 @@ pub fn discard(path: &Path) -> Result<()> {
     Real.remove_tree(path).map_err(|e| Error::io("remove", path, e))
 }
 
-fn begin_file(disk: &dyn Disk, root: &Path, size: u64) -> Result<Box<dyn DiskFile>> {
-    if std::fs::symlink_metadata(root).is_err() {
-        return new_file(disk, root, size);
-    }
-    let io = |e| Error::io("open for writing", root, e);
-    let device = disk.open(root, Access::Existing).map_err(io)?;
-    let has = device.len().map_err(io)?;
-    if !device.is_device() {
-        return Err(Error::io("create", root, io::ErrorKind::AlreadyExists.into()));
-    }
-    if has < size {
-        return Err(Error::TooSmall { path: root.to_owned(), has, needs: size });
-    }
-    Ok(device)
-}
-
-fn begin_tree(disk: &dyn Disk, root: &Path, tree: &siding_image::Tree) -> Result<Box<dyn DiskFile>> {
-    if !is_root() {
-        readable_by_owner(root, tree)?;
-    }
-    for entry in tree.entries() {
-        if let Node::Directory(_) = entry.node {
-            let path = below(root, &entry.path);
-            disk.make_directory(&path, 0o700).map_err(|e| Error::io("make the directory", &path, e))?;
-        }
-    }
-    disk.open(root, Access::Directory).map_err(|e| Error::io("open", root, e))
-}
-
-/// What only root can read back is refused before anything is written.
-fn readable_by_owner(root: &Path, tree: &siding_image::Tree) -> Result<()> {
-    let needs = |node: &Node| match node {
-        Node::Directory(meta) => Some((meta.mode, 0o500)),
-        Node::File(meta, _) => Some((meta.mode, 0o400)),
-        Node::Symlink(..) | Node::HardLink(_) => None,
-    };
-    for entry in tree.entries() {
-        if let Some((mode, needed)) = needs(&entry.node).filter(|(mode, needed)| mode & needed != *needed) {
-            debug_assert_ne!(needed, 0);
-            return Err(Error::Unreadable { path: below(root, &entry.path), mode });
-        }
-    }
-    Ok(())
-}
-
 /// A new file of `size` zeros that takes no space yet.
 fn new_file(disk: &dyn Disk, path: &Path, size: u64) -> Result<Box<dyn DiskFile>> {
     let file = disk.open(path, Access::New(0o600)).map_err(|e| Error::io("create", path, e))?;
@@ -253,6 +329,11 @@ fn new_file(disk: &dyn Disk, path: &Path, size: u64) -> Result<Box<dyn DiskFile>
 /// The place of a tree's path below its root.
 fn below(root: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) }
+}
+
+fn is_block_device(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_block_device())
 }
 
 fn is_root() -> bool {

@@ -33,6 +33,9 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Sets one attribute of what is at `path`; of a symbolic link itself, not of what it names.
     fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()>;
 
+    /// How much more can be written to the filesystem of the directory at `path`.
+    fn room(&self, path: &Path) -> io::Result<Room>;
+
     /// Once Ok: names made, moved and removed in this directory survive a power cut.
     fn flush_directory(&self, path: &Path) -> io::Result<()> {
         self.open(path, Access::Directory)?.flush()
@@ -60,6 +63,15 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn forget_cache(&self) -> io::Result<()>;
     /// Whether this is a block device, which has its length and keeps what is not written.
     fn is_device(&self) -> bool;
+}
+
+/// What a filesystem has room for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Bytes that are free for users without privileges; `u64::MAX` if it does not say.
+    pub(crate) free: u64,
+    /// Whether a copy of a file on it shares the file's blocks.
+    pub(crate) shares_blocks: bool,
 }
 
 /// How a file is opened.

@@ -105,6 +105,15 @@ pub enum Error {
         /// The image's.
         needs: u64,
     },
+    /// The image cannot fit. Nothing was written.
+    NoSpace {
+        /// Where it should have gone.
+        path: PathBuf,
+        /// How many bytes it needs there.
+        needed: u64,
+        /// How many are free.
+        free: u64,
+    },
     /// A builder was not used as it must be.
     Misused {
         /// Which image was being built.
@@ -148,7 +157,7 @@ impl Error {
             | Self::NewerRecord { .. }
             | Self::StrayBase { .. }
             | Self::Unreadable { .. } => Kind::Refused,
-            Self::RecordFull { .. } | Self::TooSmall { .. } => Kind::NoSpace,
+            Self::RecordFull { .. } | Self::TooSmall { .. } | Self::NoSpace { .. } => Kind::NoSpace,
             Self::Io { source, .. } | Self::Image(siding_image::Error::Io { source, .. }) => kind_of(source),
             Self::Image(siding_image::Error::Unsupported { .. }) => Kind::Refused,
             Self::Damaged { .. }
@@ -252,6 +261,11 @@ impl fmt::Display for Error {
                 "the device {} has {has} bytes and the image needs {needs}; use a larger one",
                 path.display()
             ),
+            Self::NoSpace { path, needed, free } => write!(
+                f,
+                "the image needs {needed} bytes at {}, and {free} are free; nothing was written; free some space (`siding vacuum` may) and try again",
+                path.display()
+            ),
             Self::Misused { path, what } => {
                 write!(
                     f,
@@ -290,6 +304,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Io { source, .. } => source.kind(),
+            Error::NoSpace { .. } => io::ErrorKind::StorageFull,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)

@@ -54,6 +54,11 @@ impl Layout {
         self.slot(component, slot).join("tree")
     }
 
+    /// How far a stage into the slot has come.
+    pub(crate) fn checkpoint(&self, component: &Component, slot: Slot) -> PathBuf {
+        self.slot(component, slot).join("checkpoint")
+    }
+
     /// The link that names the active slot's image.
     pub(crate) fn current(&self, component: &Component) -> PathBuf {
         self.component(component).join("current")

@@ -41,6 +41,7 @@
 //! What may be on the medium at each moment, and what is assumed of it, is written down in `docs/design.md`.
 
 mod builder;
+mod checkpoint;
 mod codec;
 mod disk;
 mod error;
@@ -48,6 +49,7 @@ mod layout;
 mod log;
 mod record;
 mod snapshot;
+mod space;
 mod staging;
 mod state;
 mod step;
@@ -57,6 +59,7 @@ pub use builder::{Builder, discard};
 pub use error::{Error, Kind};
 pub use log::{History, LogEntry, What};
 pub use snapshot::Snapshot;
+pub use space::Space;
 pub use staging::{Sealed, Staging, Target};
 pub use state::{ComponentState, Denied, Fallback, Held, SealedImage, Slot, State, Trial, TrialTerms, date};
 pub use step::{Effect, Event, NextBoot, Refusal, next_boot, step};

@@ -164,6 +164,9 @@ pub(crate) struct Log {
 const TAIL: u64 = 2 << 20;
 
 impl Log {
+    /// The number of lines that followed from no record; records are counted from 1.
+    pub(crate) const NO_RECORD: u64 = 0;
+
     /// Opens the log, cuts off a torn last line, and counts how many lines it has that followed from the record
     /// `sequence`: of that record's entries it lacks the rest.
     pub(crate) fn open(disk: &dyn Disk, path: &Path, sequence: u64) -> Result<(Self, usize)> {

@@ -1,10 +1,11 @@
 //! A store as it was when it was read.
 
+use crate::disk::Real;
 use crate::layout::Layout;
 use crate::log::{self, History};
 use crate::staging::Target;
 use crate::step::steps;
-use crate::{Error, Refusal, Result, Slot, State};
+use crate::{Error, Held, Refusal, Result, Slot, Space, State};
 use siding_image::{Component, Content, FileRef, Identity, Image, Kind, Tree};
 use std::path::{Path, PathBuf};
 
@@ -42,12 +43,28 @@ impl Snapshot {
         Slot::PATCHED.into_iter().find(|slot| *slot != component.active && holds(*slot))
     }
 
-    /// Whether staging this would be admitted now, and if not why; writes nothing. With `retry_denied` an image
+    /// In which slot this would be staged now, or why it is not admitted; writes nothing. With `retry_denied` an image
     /// that was rolled back before is admitted.
     ///
     /// A stage may still find the record or the disk full.
-    pub fn may_stage(&self, component: &Component, target: &Target, retry_denied: bool) -> Result<()> {
-        Ok(steps(&self.state, &target.events(component, retry_denied, 0), 0).map(drop)?)
+    pub fn may_stage(&self, component: &Component, target: &Target, retry_denied: bool) -> Result<Slot> {
+        let (next, _) = steps(&self.state, &target.events(component, retry_denied, 0), 0)?;
+        let held = next.require(component)?;
+        let staging = Slot::PATCHED.into_iter().find(|slot| *held.held(*slot) == Held::Staging);
+        Ok(staging.ok_or_else(|| Refusal::NotStaging { component: component.clone(), slot: Slot::A })?)
+    }
+
+    /// What `needed` bytes more in this component's slots compare to; writes nothing. What a stage would free before it
+    /// begins, because it empties a slot, is not counted.
+    pub fn space_for(&self, component: &Component, needed: u64) -> Result<Space> {
+        Space::for_bytes(&Real, &self.layout.component(component), needed)
+    }
+
+    /// What staging `target` needs and what is free; writes nothing. `fresh` are the contents that would be written,
+    /// the others would be copied from the source. Staging refuses only what surely cannot fit: see
+    /// [`Builder::made_from`](crate::Builder::made_from).
+    pub fn space(&self, component: &Component, target: &Content, fresh: &[FileRef]) -> Result<Space> {
+        Space::of(&Real, &self.layout.component(component), target, fresh)
     }
 
     /// The image in a slot, as its seal describes it; its bytes are not read yet.

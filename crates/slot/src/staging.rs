@@ -1,13 +1,14 @@
 //! The order of an update, as types: a [`Staging`] is written, becomes a [`Sealed`], and that is switched to.
 
 use crate::builder::Builder;
+use crate::checkpoint::{Notes, Work};
 use crate::disk::{Access, Attribute, Disk};
 use crate::layout::Layout;
-use crate::log::LogEntry;
+use crate::log::{LogEntry, What};
 use crate::state::{SealedImage, Slot, TrialTerms};
 use crate::step::Event;
-use crate::{Error, Result, Store};
-use siding_image::{Component, Content, FileRef, Identity, Image, Sink, Version};
+use crate::{Error, Kind, Result, Store};
+use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Identity, Image, Sink, Version};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -26,21 +27,34 @@ pub struct Target {
     pub advisories: Vec<String>,
     /// The image it is made from: staging never overwrites the only slot that holds it.
     pub source: Option<Identity>,
+    /// The digest of the signed manifest of the patch that makes it. With it, a stage that was interrupted is gone
+    /// on with when the same patch is staged again; without it, none is.
+    pub patch: Option<Digest>,
 }
 
 impl Target {
-    /// A target with nothing to restart, no advisories and no source.
+    /// A target with nothing to restart, no advisories, no source and no patch.
     pub fn new(version: Version, identity: Identity, epoch: u64) -> Self {
-        Self { version, identity, epoch, restart: Vec::new(), advisories: Vec::new(), source: None }
+        let (restart, advisories) = (Vec::new(), Vec::new());
+        Self { version, identity, epoch, restart, advisories, source: None, patch: None }
     }
 
-    /// What happens to the state machine when this is staged.
+    /// What can be gone on with when it is staged again.
+    pub(crate) fn work(&self) -> Option<Work> {
+        self.patch.map(|patch| Work { target: self.identity.digest, patch })
+    }
+
+    /// What happens to the state machine when this is staged: what was staged before is given up, wherever.
     pub(crate) fn events(&self, component: &Component, retry_denied: bool, now: u64) -> Vec<Event> {
-        let (component, digest) = (component.clone(), self.identity.digest);
-        let lift = retry_denied.then(|| Event::Lift { component: component.clone(), digest });
+        let abandon = Event::Abandon { component: component.clone() };
         let begin =
             Event::BeginStage { component: component.clone(), image: self.image(now), source: self.source };
-        lift.into_iter().chain([begin]).collect()
+        self.lift(component, retry_denied).into_iter().chain([abandon, begin]).collect()
+    }
+
+    pub(crate) fn lift(&self, component: &Component, retry_denied: bool) -> Option<Event> {
+        let digest = self.identity.digest;
+        retry_denied.then(|| Event::Lift { component: component.clone(), digest })
     }
 
     pub(crate) fn image(&self, now: u64) -> SealedImage {
@@ -57,7 +71,8 @@ impl Target {
 
 /// An inactive slot being written. The record says so: whatever happens now, it is not booted.
 ///
-/// Dropped without [`seal`](Self::seal), it stays marked, and is cleared by the next stage or when the store is
+/// Dropped without [`seal`](Self::seal), it stays marked. If its target names its patch and a checkpoint was made,
+/// the next stage of the same patch goes on with it; else it is cleared by the next stage or when the store is
 /// next opened for writing.
 #[derive(Debug)]
 pub struct Staging<'s> {
@@ -67,6 +82,7 @@ pub struct Staging<'s> {
     pub(crate) slot: Slot,
     pub(crate) image: SealedImage,
     pub(crate) now: u64,
+    pub(crate) notes: Option<Notes>,
 }
 
 /// A slot whose bytes are on the medium and are those promised, and that is not active yet.
@@ -83,24 +99,64 @@ impl<'s> Staging<'s> {
         self.slot
     }
 
+    /// From how many bytes of an interrupted stage this one goes on; 0 if it began anew. Known once the applier
+    /// has said what it believes of what was there.
+    pub(crate) fn resumed(&self) -> u64 {
+        self.builder.resumed()
+    }
+
+    /// Ends the stage so that the next one begins anew, with nothing of this one: for an apply that failed
+    /// for a reason that may lie in what was written.
+    ///
+    /// Once this returned Ok that survives a power cut.
+    pub fn give_up(mut self) -> Result<()> {
+        self.forget().inspect_err(|error| self.store.note(error))
+    }
+
+    /// Removes the notes.
+    fn forget(&mut self) -> Result<()> {
+        let Some(notes) = &mut self.notes else { return Ok(()) };
+        notes.remove()?;
+        let dir = self.store.layout.slot(&self.component, self.slot);
+        self.store.disk.flush_directory(&dir).map_err(|e| Error::io("flush", &dir, e))
+    }
+
     /// Completes the image from `source` ([`Builder::finish`]), freezes it, and records it as sealed.
     ///
     /// Once this returned Ok, the image and the fact that it is sealed survive a power cut. A cut or an error
-    /// before that leaves a slot that is never switched to.
+    /// before that leaves a slot that is never switched to; after an error the next stage begins anew, unless
+    /// the disk was full.
     ///
     /// Frozen means: the slot's directory is not writable, and neither is the file of a file image. The modes
     /// inside a tree are part of the image and stay what they are.
-    pub fn seal(self, source: Option<&Image>) -> Result<Sealed<'s>> {
-        let Self { store, builder, component, slot, image, now } = self;
-        let content = builder.target().cloned();
-        let got = builder.finish(source).inspect_err(|error| store.note(error))?;
-        if got != image.identity {
-            return Err(Error::WrongImage { expected: image.identity, got });
-        }
+    pub fn seal(mut self, source: Option<&Image>) -> Result<Sealed<'s>> {
+        let content = self.finish(source)?;
+        let Self { store, component, slot, image, now, .. } = self;
         freeze(store.disk.as_ref(), &store.layout, &component, slot, content.as_ref())
             .inspect_err(|error| store.note(error))?;
         store.commit(&[Event::Seal { component: component.clone(), slot, image }], now)?;
         Ok(Sealed { store, component, slot })
+    }
+
+    /// Finishes the image. Whether or not it is the right one, there is nothing to go on with then.
+    fn finish(&mut self, source: Option<&Image>) -> Result<Option<Content>> {
+        let content = self.builder.target().cloned();
+        let expected = self.image.identity;
+        let done = self.builder.finish_in_place(source).and_then(|got| match got == expected {
+            true => Ok(()),
+            false => Err(Error::WrongImage { expected, got }),
+        });
+        match done {
+            Err(error) => {
+                self.store.note(&error);
+                if error.kind() != Kind::NoSpace {
+                    // What went wrong first is what is told.
+                    let _ = self.forget();
+                }
+                Err(error)
+            }
+            Ok(()) => self.forget().inspect_err(|error| self.store.note(error)).map(|()| content),
+        }
     }
 
     /// An error of the medium is the store's, too.
@@ -131,6 +187,36 @@ impl Sink for Staging<'_> {
     fn read_at(&mut self, blob: usize, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let read = self.builder.read_at(blob, offset, out);
         self.noted(read)
+    }
+
+    fn checkpoints(&mut self) -> Vec<Checkpoint> {
+        self.builder.checkpoints()
+    }
+
+    fn forget_from(&mut self, blob: usize, offset: u64) -> io::Result<()> {
+        let first = self.resumed() == 0;
+        let forgotten = self.builder.forget_from(blob, offset);
+        self.noted(forgotten)?;
+        let resumed = self.resumed();
+        if first && resumed > 0 {
+            let entry = LogEntry::new(What::Stage, &self.component).to(&self.image).slot(self.slot);
+            let entry = LogEntry { at: self.now, ..entry };
+            let told =
+                self.store.tell_at_once(entry.reason(&format!("going on: {resumed} bytes were there")));
+            told.inspect_err(|error| self.store.note(error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a note, if the target names its patch. Once this returned Ok, the end of the process leaves a stage
+    /// that can be gone on with from here; a power cut leaves one that can be from the last checkpoint
+    /// that was flushed, which happens once for each 64 MiB written. A full disk leaves the note out.
+    fn checkpoint(&mut self, done: &Checkpoint) -> io::Result<()> {
+        let Some(notes) = &mut self.notes else { return Ok(()) };
+        let (store, builder) = (&self.store, &self.builder);
+        let names = || freeze_names(store.disk.as_ref(), &store.layout, &self.component, self.slot);
+        let noted = notes.note(done, || builder.flush(), names);
+        self.noted(noted.map_err(io::Error::from))
     }
 }
 

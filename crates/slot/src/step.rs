@@ -54,6 +54,7 @@ pub fn step(state: &State, event: &Event, now: u64) -> Result<(State, Vec<Effect
             set.iter().try_for_each(|component| next.rollback(component, reason))
         }
         Event::Remove { set } => set.iter().try_for_each(|component| next.remove(component)),
+        Event::Condemn { component, slot, reason } => next.condemn(component, *slot, reason),
         Event::Lift { component, digest } => next.lift(component, digest),
         Event::Vacuum => next.vacuum(),
     }?;
@@ -259,6 +260,25 @@ impl Step {
         }
         self.set_current(component, to);
         self.log(reason.iter().fold(entry, |entry, reason| entry.reason(reason)));
+        Ok(())
+    }
+
+    fn condemn(&mut self, component: &Component, slot: Slot, reason: &str) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        let Some(image) = held.image(slot).cloned() else {
+            return Err(Refusal::NotSealed { component: component.clone(), slot });
+        };
+        let (component, version) = (component.clone(), image.name());
+        if slot == held.active {
+            return Err(Refusal::AlreadyActive { component, version });
+        }
+        if slot == Slot::Base {
+            return Err(Refusal::IsBase { component, version });
+        }
+        held.empty(slot, Held::Empty);
+        self.effects.push(Effect::DiscardSlot(component.clone(), slot));
+        let entry = LogEntry::new(What::Vacuum, &component).from(Some(&image)).slot(slot);
+        self.log(entry.reason(shorten(reason)));
         Ok(())
     }
 

@@ -8,7 +8,8 @@
 
 use self::open::Lock;
 use crate::builder::Builder;
-use crate::disk::{Disk, Real};
+use crate::checkpoint::Notes;
+use crate::disk::{Attribute, Disk, Real};
 use crate::layout::Layout;
 use crate::log::{Log, LogEntry};
 use crate::record::{self, Record};
@@ -17,7 +18,7 @@ use crate::staging::{Staging, Target};
 use crate::state::{Slot, TrialTerms};
 use crate::step::{Effect, Event, Refusal, step};
 use crate::{Error, Result};
-use siding_image::{Component, Digest, Image, Version};
+use siding_image::{Checkpoint, Component, Digest, Image, Version};
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -72,7 +73,7 @@ impl Store {
     }
 
     /// Opens the store at `root` for writing: takes its lock, makes `current` links agree with the record, and
-    /// clears what an interrupted stage left.
+    /// clears what an interrupted stage left, unless it can be gone on with.
     ///
     /// Fails with [`Error::Busy`] if another process has it. What it repairs survives a power cut once this
     /// returned Ok, and is repaired again if not.
@@ -129,10 +130,11 @@ impl Store {
         self.commit(&[event], now)
     }
 
-    /// Durably forgets what the inactive slot holds, and opens it for writing.
+    /// Durably forgets what the inactive slot holds, and opens it for writing; or goes on with an interrupted stage
+    /// of the same patch ([`Target::patch`]), if there is one with a checkpoint.
     ///
     /// With `retry_denied` an image that was rolled back before may be staged again. Once this returned Ok, it
-    /// survives a power cut that the slot holds nothing; what is written to the [`Staging`] survives none until
+    /// survives a power cut that the slot holds nothing; what is written to the [`Staging`] is no image until
     /// it is sealed.
     pub fn stage(
         &mut self,
@@ -142,15 +144,36 @@ impl Store {
         now: u64,
     ) -> Result<Staging<'_>> {
         let (image, component) = (target.image(now), component.clone());
-        let slot = self.begin_stage(&component, target, retry_denied, now)?;
-        let builder = self.open_slot(&component, slot).inspect_err(|error| self.note(error))?;
-        Ok(Staging { store: self, builder, component, slot, image, now })
+        let opened = match self.resume_stage(&component, target, retry_denied, now)? {
+            Some((slot, claims)) => self.reopen_slot(&component, slot, claims).map(|builder| (slot, builder)),
+            None => {
+                let slot = self.begin_stage(&component, target, retry_denied, now)?;
+                self.open_slot(&component, slot).map(|builder| (slot, builder))
+            }
+        };
+        let (slot, mut builder) = opened.inspect_err(|error| self.note(error))?;
+        let source = target.source.and_then(|identity| self.holding(&component, &identity));
+        if let Some(source) = source.and_then(|source| self.image(&component, source).ok()) {
+            builder.made_from(&source);
+        }
+        let path = self.layout.checkpoint(&component, slot);
+        let notes = target.work().map(|work| Notes::new(self.disk.clone(), path, work));
+        Ok(Staging { store: self, builder, component, slot, image, now, notes })
     }
 
     fn open_slot(&self, component: &Component, slot: Slot) -> Result<Builder> {
         let dir = self.layout.slot(component, slot);
         self.disk.make_directory(&dir, 0o700).map_err(|e| Error::io("make the directory", &dir, e))?;
         Builder::on(self.disk.clone(), &self.layout.image(component, slot))
+    }
+
+    /// Opens a slot with what an interrupted stage left, which may have been killed while it was frozen.
+    fn reopen_slot(&self, component: &Component, slot: Slot, claims: Vec<Checkpoint>) -> Result<Builder> {
+        let (dir, tree) = (self.layout.slot(component, slot), self.layout.tree(component, slot));
+        let io = |e| Error::io("open again", &dir, e);
+        self.disk.set(&dir, Attribute::Mode(0o700)).map_err(io)?;
+        self.disk.remove_tree(&tree).map_err(io)?;
+        Ok(Builder::resume(self.disk.clone(), &self.layout.image(component, slot), claims))
     }
 
     /// Makes the sealed images of all these components active in one record write: for each the one that
@@ -206,6 +229,20 @@ impl Store {
     /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
     pub fn remove(&mut self, set: &[Component], now: u64) -> Result<Vec<LogEntry>> {
         self.commit(&[Event::Remove { set: set.to_vec() }], now)
+    }
+
+    /// Empties an inactive slot whose sealed image was found damaged: it is no image any more, and no way back.
+    ///
+    /// Once this returned Ok it survives a power cut that the slot is empty.
+    pub fn condemn(
+        &mut self,
+        component: &Component,
+        slot: Slot,
+        reason: &str,
+        now: u64,
+    ) -> Result<Vec<LogEntry>> {
+        let (component, reason) = (component.clone(), reason.to_owned());
+        self.commit(&[Event::Condemn { component, slot, reason }], now)
     }
 
     /// Lets an image that was rolled back be tried again.

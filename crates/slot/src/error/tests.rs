@@ -69,6 +69,7 @@ fn every_error() -> Vec<(Error, Kind)> {
         (Error::WrongImage { expected: identity(5), got: identity(6) }, Kind::Corrupt),
         (Error::Unreadable { path: "/out/etc/shadow".into(), mode: 0 }, Kind::Refused),
         (Error::TooSmall { path: "/dev/vda3".into(), has: 100, needs: 200 }, Kind::NoSpace),
+        (Error::NoSpace { path: "/var/lib".into(), needed: 47_000_000, free: 8192 }, Kind::NoSpace),
         (Error::Misused { path, what: "begin was called twice" }, Kind::Usage),
     ];
     refusals.chain(others).collect()

@@ -63,6 +63,15 @@ pub enum Event {
         /// Which components.
         set: Vec<Component>,
     },
+    /// A sealed image is found to be damaged: it is none any more.
+    Condemn {
+        /// Of which component.
+        component: Component,
+        /// In which slot.
+        slot: Slot,
+        /// What was found.
+        reason: String,
+    },
     /// A denied image may be tried again.
     Lift {
         /// Of which component.

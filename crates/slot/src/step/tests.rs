@@ -61,6 +61,9 @@ fn events() -> Vec<Event> {
     }
     let terms = |tries, deadline| Some(TrialTerms { tries, deadline });
     let trials = [None, terms(0, None), terms(1, PASSED), terms(1, TO_COME), terms(2, None)];
+    for slot in Slot::ALL {
+        events.push(Event::Condemn { component: c.clone(), slot, reason: "it is damaged".into() });
+    }
     for (slot, trial) in Slot::ALL.into_iter().flat_map(|slot| trials.map(|trial| (slot, trial))) {
         events.push(Event::Switch { to: vec![(c.clone(), slot)], trial });
     }

@@ -3,13 +3,14 @@
 use super::fit::{self, Fitted, fit};
 use super::{Store, project};
 use crate::builder::Builder;
-use crate::log::LogEntry;
+use crate::checkpoint;
+use crate::log::{Log, LogEntry};
 use crate::record;
 use crate::staging::{Target, freeze, freeze_names};
-use crate::state::Slot;
+use crate::state::{Held, Slot};
 use crate::step::{Effect, Event, Refusal, steps};
 use crate::{Error, Kind, Result};
-use siding_image::{Component, Content, Image, Sink};
+use siding_image::{Checkpoint, Component, Content, Image, Sink};
 
 impl Store {
     /// Decides all of `events` in order, and makes them true in one record write. Returns what happened; if
@@ -83,13 +84,53 @@ impl Store {
         self.alive()?;
         let events = target.events(component, retry_denied, now);
         let (_, effects) = steps(&self.state, &events, now)?;
-        // To begin a stage is to empty one slot.
+        // To begin a stage is to empty one slot, after what was staged before was given up.
         let nowhere = || Refusal::SourceWouldGo { component: component.clone() };
-        let (_, slot) = effects.iter().find_map(Effect::discarded).ok_or_else(nowhere)?;
+        let (_, slot) = effects.iter().rev().find_map(Effect::discarded).ok_or_else(nowhere)?;
         let seal = Event::Seal { component: component.clone(), slot, image: target.image(now) };
         let all: Vec<Event> = events.iter().cloned().chain([seal]).collect();
         self.room_for(&all, now)?;
         self.commit(&events, now).map(|_| slot)
+    }
+
+    /// The slot in which an interrupted stage of the same patch can be gone on with, and what it claims to have
+    /// done; if the stage is admitted, and the record has room for its seal. The record says already that
+    /// the slot holds nothing.
+    pub(super) fn resume_stage(
+        &mut self,
+        component: &Component,
+        target: &Target,
+        retry_denied: bool,
+        now: u64,
+    ) -> Result<Option<(Slot, Vec<Checkpoint>)>> {
+        self.alive()?;
+        steps(&self.state, &target.events(component, retry_denied, now), now)?;
+        let Some((slot, claims)) = self.interrupted(component, target) else { return Ok(None) };
+        let lift = Vec::from_iter(target.lift(component, retry_denied));
+        let seal = Event::Seal { component: component.clone(), slot, image: target.image(now) };
+        self.room_for(&lift.iter().cloned().chain([seal]).collect::<Vec<_>>(), now)?;
+        self.commit(&lift, now)?;
+        Ok(Some((slot, claims)))
+    }
+
+    pub(super) fn interrupted(
+        &self,
+        component: &Component,
+        target: &Target,
+    ) -> Option<(Slot, Vec<Checkpoint>)> {
+        let (work, held) = (target.work()?, self.state.get(component)?);
+        let staging = Slot::PATCHED.into_iter().filter(|slot| *held.held(*slot) == Held::Staging);
+        let mut claimed = staging.map(|slot| {
+            let entries = checkpoint::read(self.disk.as_ref(), &self.layout.checkpoint(component, slot));
+            let claims = entries.into_iter().filter(|(of, _)| *of == work).map(|(_, claim)| claim);
+            (slot, claims.collect::<Vec<_>>())
+        });
+        claimed.find(|(_, claims)| !claims.is_empty())
+    }
+
+    /// Adds a line to the log that follows from no change of the record; a full disk leaves it out.
+    pub(crate) fn tell_at_once(&mut self, entry: LogEntry) -> Result<()> {
+        unless_full(self.log.append(Log::NO_RECORD, &[entry])).map(drop)
     }
 
     /// Whether the record has room for what these events lead to, and for every way on from there that is not

@@ -8,7 +8,7 @@ use crate::record::{Newest, Record};
 use crate::snapshot::Snapshot;
 use crate::state::{Held, Slot, State};
 use crate::step::Event;
-use crate::{Error, Result, codec};
+use crate::{Error, Result, checkpoint, codec};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use siding_image::Component;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -48,18 +48,21 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes everything agree with the record, and gives up stages that nobody is at any more.
+    /// Makes everything agree with the record, and gives up stages that nobody is at any more and that left
+    /// nothing to go on from.
     fn recover(&mut self) -> Result<()> {
         self.link()?;
         let mut stale = Vec::new();
         for (component, held) in self.state.components() {
             let (disk, layout) = (self.disk.as_ref(), &self.layout);
-            for slot in Slot::PATCHED {
-                match held.held(slot) {
-                    Held::Empty => project::discard(disk, layout, component, slot)?,
-                    Held::Staging => stale.push(Event::Abandon { component: component.clone() }),
-                    Held::Sealed(_) => {}
-                }
+            let in_state =
+                |wanted: Held| Slot::PATCHED.into_iter().filter(move |slot| *held.held(*slot) == wanted);
+            for slot in in_state(Held::Empty) {
+                project::discard(disk, layout, component, slot)?;
+            }
+            let can_go_on = |slot| !checkpoint::read(disk, &layout.checkpoint(component, slot)).is_empty();
+            if in_state(Held::Staging).next().is_some() && !in_state(Held::Staging).any(can_go_on) {
+                stale.push(Event::Abandon { component: component.clone() });
             }
         }
         self.link()?;

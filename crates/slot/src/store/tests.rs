@@ -1,7 +1,7 @@
 //! Stories of whole stores, on real files.
 
 use super::*;
-use crate::disk::{Access, Attribute, DiskFile};
+use crate::disk::{Access, Attribute, DiskFile, Room};
 use crate::log::What;
 use crate::{Held, Kind};
 use siding_image::{Content, FileRef, Identity, Kind as ImageKind, Sink, scan, verity};
@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 mod faults;
+mod resume;
 
 const NOW: u64 = 1_772_355_900;
 
@@ -67,22 +68,19 @@ impl Yard {
     }
 
     fn target(&self, of: &str, version_text: &str) -> Target {
-        Target::new(version(version_text), self.image(of).identity(), 2)
+        let target = Target::new(version(version_text), self.image(of).identity(), 2);
+        Target { patch: Some(Digest::of(of.as_bytes())), ..target }
     }
 
-    /// Stages and seals what lies at `of`, writing only what the base lacks.
+    /// Stages and seals what lies at `of`, writing only what the base lacks; goes on with what is there.
     fn stage<'s>(&self, store: &'s mut Store, component: &str, of: &str, as_version: &str) -> Result<Slot> {
-        let (component, target) = (name(component), self.image(of));
+        let (component, image) = (name(component), self.image(of));
         let source = store.image(&component, Slot::Base)?;
-        let fresh: Vec<&siding_image::Blob> =
-            target.blobs().iter().filter(|blob| source.blob(&blob.content.digest).is_none()).collect();
+        let fresh = resume::Fresh::of(&image, Some(&source));
         let mut staging: Staging<'s> = store.stage(&component, &self.target(of, as_version), false, NOW)?;
-        let contents: Vec<FileRef> = fresh.iter().map(|blob| blob.content).collect();
         let io = |e| Error::io("stage", Path::new(of), e);
-        staging.begin(target.content(), &contents).map_err(io)?;
-        for (number, blob) in fresh.iter().enumerate() {
-            staging.write_at(number, 0, blob.bytes().unwrap()).map_err(io)?;
-        }
+        let from = fresh.begin(&image, &mut staging).map_err(io)?;
+        fresh.write(&mut staging, from, u64::MAX, 5000).map_err(io)?;
         Ok(staging.seal(Some(&source))?.slot())
     }
 
@@ -336,6 +334,8 @@ enum Rule {
     Once(u64, io::ErrorKind),
     /// What is read of this file from here on, up to the next copy of a record.
     Reads(PathBuf, u64),
+    /// Nothing, but it says that it has this much room.
+    Small(u64),
     /// While set, what takes room.
     Full(Arc<AtomicBool>),
 }
@@ -370,7 +370,7 @@ impl Failing {
             (Rule::Full(full), Op::TakesRoom) => {
                 full.load(Ordering::Relaxed).then_some(io::ErrorKind::StorageFull)
             }
-            (Rule::Reads(..) | Rule::Full(_), _) => None,
+            (Rule::Reads(..) | Rule::Full(_) | Rule::Small(_), _) => None,
         };
         fails.map_or(Ok(()), |kind| Err(kind.into()))
     }
@@ -399,6 +399,12 @@ impl Disk for Failing {
     }
     fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()> {
         self.point(Op::Other).and_then(|()| Real.set(path, attribute))
+    }
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        match &self.rule {
+            Rule::Small(free) => Ok(Room { free: *free, shares_blocks: false }),
+            _ => Real.room(path),
+        }
     }
 }
 
@@ -476,12 +482,21 @@ fn check_store(yard: &Yard, context: &str) {
     }
     let history = store.log().unwrap();
     assert_eq!(history.damaged, Vec::<usize>::new(), "{context}");
-    // And life goes on.
+    // And life goes on, from what was interrupted if something was.
     if store.state().get(&name("c")).is_none() {
         store.init(&name("c"), &version("1"), 1, &yard.at("old"), NOW).unwrap();
     }
     if store.state().get(&name("c")).unwrap().trial.is_some() {
         store.rollback(&[name("c")], "after", NOW).unwrap();
+    }
+    for (of, as_version) in [("new", "1 (a)"), ("newer", "1 (b)")] {
+        let target = yard.target(of, as_version);
+        if store.state().get(&name("c")).is_some() && store.interrupted(&name("c"), &target).is_some() {
+            match yard.stage(&mut store, "c", of, as_version) {
+                Err(error) => assert_eq!(error.kind(), Kind::Denied, "{context}: {error}"),
+                Ok(slot) => store.image(&name("c"), slot).unwrap().check().unwrap(),
+            }
+        }
     }
     fs::write(yard.at("last"), context).unwrap();
     let identity = Identity {

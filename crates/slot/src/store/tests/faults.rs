@@ -221,9 +221,11 @@ fn a_stage_is_written_where_the_state_machine_says_though_another_was_given_up()
     let (yard, c) = (Yard::new(), name("c"));
     let mut store = yard.store();
     assert_eq!(store.stage(&c, &yard.target("new", "1 (a)"), false, NOW).unwrap().slot(), Slot::A);
-    // `a` is still marked when `b`, which is empty, is staged into.
-    assert_eq!(yard.stage(&mut store, "c", "newer", "1 (b)").unwrap(), Slot::B);
-    assert_eq!(*store.state().get(&c).unwrap().held(Slot::A), Held::Staging);
+    // `a` is emptied first, and is then the one to be staged into.
+    assert_eq!(yard.stage(&mut store, "c", "newer", "1 (b)").unwrap(), Slot::A);
+    assert!(store.image(&c, Slot::A).unwrap().check().is_ok());
+    assert_eq!(store.stage(&c, &yard.target("new", "1 (a)"), false, NOW).unwrap().slot(), Slot::B);
+    assert_eq!(yard.stage(&mut store, "c", "new", "1 (a)").unwrap(), Slot::B);
     assert!(store.image(&c, Slot::B).unwrap().check().is_ok());
 }
 
@@ -238,14 +240,14 @@ fn whether_a_stage_would_be_admitted_can_be_asked_without_writing() {
         assert_eq!(store.record.sequence(), before);
         answer
     };
-    assert_eq!(asks(&store, &new, false), Ok(()));
+    assert_eq!(asks(&store, &new, false), Ok(Slot::A));
     assert_eq!(asks(&store, &yard.target("old", "1"), false), Err(Kind::Refused), "the base");
     yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
     store.switch(std::slice::from_ref(&c), trial(1), NOW).unwrap();
     assert_eq!(asks(&store, &newer, false), Err(Kind::Refused), "on trial");
     store.rollback(std::slice::from_ref(&c), "no", NOW).unwrap();
     assert_eq!(asks(&store, &new, false), Err(Kind::Denied));
-    assert_eq!(asks(&store, &new, true), Ok(()));
+    assert_eq!(asks(&store, &new, true), Ok(Slot::A));
     let low = Target { epoch: 0, ..newer };
     assert_eq!(asks(&store, &low, false), Err(Kind::Refused), "below the floor");
 }
