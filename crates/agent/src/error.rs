@@ -10,11 +10,11 @@ use std::fmt;
 pub enum Error {
     /// The patch cannot be read or is not trusted.
     Patch(siding_patch::Error),
-    /// The patch could not be carried out; the inactive slot is marked unusable.
+    /// The patch could not be carried out; the inactive slot is marked unusable, and may be gone on with.
     Apply(siding_apply::Error),
     /// The store refused or failed.
     Slot(siding_slot::Error),
-    /// The source slot no longer holds what its seal says.
+    /// The slot that the patch starts from no longer holds what its seal says.
     Source(siding_image::Error),
     /// The store has no such component.
     NoComponent {

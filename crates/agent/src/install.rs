@@ -2,11 +2,11 @@
 
 use crate::Error;
 use crate::permit::{held, permit};
-use siding_apply::{Clock, Progress};
-use siding_image::{Component, Version};
-use siding_patch::{Limits, Manifest, Trust};
-use siding_slot::{ComponentState, Refusal, Slot, Store, Target, TrialTerms};
-use std::io::Read;
+use siding_apply::{Clock, Progress, Report, Throttle};
+use siding_image::{Component, Digest, Image, Version};
+use siding_patch::{Checked, Limits, Manifest, Trust};
+use siding_slot::{ComponentState, Refusal, Slot, Staging, Store, Target, TrialTerms};
+use std::io::{ErrorKind, Read};
 
 /// What is asked for beside the patch itself.
 #[derive(Clone, Debug)]
@@ -17,8 +17,20 @@ pub struct Request {
     pub product: Option<String>,
     /// Install an image although it was rolled back before.
     pub retry_denied: bool,
+    /// How much private memory to keep to, in bytes: [`siding_apply::MEMORY`] unless there is a reason.
+    pub memory: u64,
+    /// How many bytes to write a second at most.
+    pub rate: Option<u64>,
     /// Switch once sealed, on these terms; `None` leaves the image sealed and inactive.
     pub switch: Option<Terms>,
+}
+
+impl Request {
+    /// Nothing special is asked for.
+    pub fn at(now: u64) -> Self {
+        let memory = siding_apply::MEMORY;
+        Self { now, product: None, retry_denied: false, memory, rate: None, switch: None }
+    }
 }
 
 /// On which terms to switch: with a trial, or for good (`None`).
@@ -52,14 +64,17 @@ pub struct Installed {
     pub restart: Vec<String>,
     /// The bytes written and where the time went, if the patch was carried out.
     pub work: Option<(u64, Clock)>,
+    /// From how many bytes of an interrupted install of the same patch it went on; 0 if it began anew.
+    pub resumed: u64,
 }
 
 /// Installs the patch that `reader` delivers.
 ///
 /// Once it returned `Ok`, the target is sealed: its bytes are on the medium and were read back and compared;
 /// a power cut leaves it so. If a switch was asked for, that is on the medium too. On an error the running
-/// slot is what it was.
-pub fn install<R: Read>(
+/// slot is what it was. If the process or the power ended before, installing the same patch again goes on from the
+/// last checkpoint.
+pub fn install<R: Read + Send>(
     store: &mut Store,
     reader: R,
     trust: &Trust,
@@ -69,18 +84,23 @@ pub fn install<R: Read>(
 ) -> Result<Installed, Error> {
     let patch = siding_patch::open(reader, trust, limits)?; // who says so?
     let manifest = patch.manifest().clone();
-    let component = permit(&manifest, store.state(), request)?;
+    let component = &permit(&manifest, store.state(), request)?.clone();
     let wanted = &manifest.target.identity;
     if let Some(denied) = component.denial(&wanted.digest).filter(|_| !request.retry_denied) {
         let (component, denied) = (manifest.component.clone(), Box::new(denied.clone()));
         return Err(siding_slot::Error::Refused(Refusal::Denied { component, denied }).into());
     }
+    let mut damaged = None;
     if let Some(slot) = component.holding(wanted) {
         if slot == component.active {
             return Ok(was_active(&manifest, component));
         }
         if is_labelled(component, slot, &manifest) {
-            return already_there(store, &manifest, slot, request);
+            match check_there(store, &manifest, slot)? {
+                Ok(()) => return already_there(store, &manifest, slot, request),
+                // It is as if it were not there.
+                Err(error) => damaged = Some((slot, error)),
+            }
         }
     }
     let no_source = || Error::NoSource {
@@ -93,22 +113,63 @@ pub fn install<R: Read>(
     let source = store.image(&manifest.component, slot)?;
     let target = target(&manifest);
     store.may_stage(&manifest.component, &target, request.retry_denied)?; // before anything is hashed
+    if let Some((slot, error)) = damaged {
+        let reason = format!("its image is damaged: {error}");
+        store.condemn(&manifest.component, slot, &reason, request.now)?;
+    }
     source.check().map_err(Error::Source)?;
-    // Durably forget the inactive slot first.
+    // Durably forget the inactive slot first, or go on with what was begun there.
     let mut staging = store.stage(&manifest.component, &target, request.retry_denied, request.now)?;
-    let report = siding_apply::run(patch, &source, &mut staging, progress)?; // rebuild, chunk by chunk
+    let report = match carry_out(patch, &source, &mut staging, request, progress) {
+        Ok(report) => report, // rebuilt, chunk by chunk
+        Err(error) => return Err(failed(staging, error)),
+    };
+    let resumed = report.resumed;
     let sealed = staging.seal(Some(&source))?; // on the medium, bit for bit
     let slot = sealed.slot();
     if let Some(terms) = request.switch {
         sealed.switch(terms, request.now)?; // then one record write
     }
     let work = Some((report.written, report.clock));
-    Ok(installed(manifest, slot, Outcome::Applied, request.switch.is_some(), work))
+    Ok(Installed { resumed, ..installed(manifest, slot, Outcome::Applied, request.switch.is_some(), work) })
+}
+
+/// Rebuilds the target in the slot, within what the request allows.
+fn carry_out<R: Read + Send>(
+    patch: Checked<R>,
+    source: &Image,
+    staging: &mut Staging<'_>,
+    request: &Request,
+    progress: &mut dyn Progress,
+) -> Result<Report, siding_apply::Error> {
+    match request.rate {
+        None => siding_apply::run(patch, source, staging, request.memory, progress),
+        Some(rate) => {
+            siding_apply::run(patch, source, &mut Throttle::new(staging, rate), request.memory, progress)
+        }
+    }
+}
+
+/// What was written before an apply failed is kept to go on with, unless the failure may lie in it.
+fn failed(staging: Staging<'_>, error: siding_apply::Error) -> Error {
+    let keep = match &error {
+        // Nothing of the patch is written that was not found to be as it was signed.
+        siding_apply::Error::Patch(_) => true,
+        siding_apply::Error::Sink { source, .. } => {
+            matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    };
+    if !keep {
+        // Why the apply failed is what is told; a store that cannot even forget tells it when it is next used.
+        let _ = staging.give_up();
+    }
+    error.into()
 }
 
 /// Whether the slot's record says of its image what the patch says of its target. If not, a patch is carried out
 /// although its bytes are there: version, epoch and what must restart are then recorded as signed.
-fn is_labelled(component: &ComponentState, slot: Slot, manifest: &Manifest) -> bool {
+pub(crate) fn is_labelled(component: &ComponentState, slot: Slot, manifest: &Manifest) -> bool {
     let target = target(manifest);
     component.image(slot).is_some_and(|image| {
         image.version == target.version
@@ -125,6 +186,20 @@ fn was_active(manifest: &Manifest, component: &ComponentState) -> Installed {
     Installed { version: image.map_or(done.version, |image| image.version.clone()), ..done }
 }
 
+/// Whether an inactive slot that should hold the target does: the outer error is no answer, the inner one is no.
+fn check_there(
+    store: &Store,
+    manifest: &Manifest,
+    slot: Slot,
+) -> Result<Result<(), siding_slot::Error>, Error> {
+    let component = &manifest.component;
+    if slot == Slot::Base {
+        let (component, version) = (component.clone(), manifest.target.version.to_string());
+        return Err(siding_slot::Error::Refused(Refusal::IsBase { component, version }).into());
+    }
+    Ok(store.image(component, slot).and_then(|image| Ok(image.check()?)))
+}
+
 fn already_there(
     store: &mut Store,
     manifest: &Manifest,
@@ -132,11 +207,6 @@ fn already_there(
     request: &Request,
 ) -> Result<Installed, Error> {
     let component = &manifest.component;
-    if slot == Slot::Base {
-        let (component, version) = (component.clone(), manifest.target.version.to_string());
-        return Err(siding_slot::Error::Refused(Refusal::IsBase { component, version }).into());
-    }
-    store.image(component, slot)?.check().map_err(Error::Source)?;
     if request.retry_denied {
         store.lift(component, &manifest.target.identity.digest, request.now)?;
     }
@@ -146,12 +216,13 @@ fn already_there(
     Ok(installed(manifest.clone(), slot, Outcome::WasThere, request.switch.is_some(), None))
 }
 
-fn target(manifest: &Manifest) -> Target {
+pub(crate) fn target(manifest: &Manifest) -> Target {
     let advisories = manifest.advisories.iter().map(|advisory| advisory.id.clone()).collect();
     Target {
         restart: manifest.restart.clone(),
         advisories,
         source: Some(manifest.source.identity),
+        patch: Some(Digest::of(&manifest.encode())),
         ..Target::new(manifest.target.version.clone(), manifest.target.identity, manifest.epoch)
     }
 }
@@ -171,5 +242,6 @@ fn installed(
         switched,
         restart: manifest.restart,
         work,
+        resumed: 0,
     }
 }

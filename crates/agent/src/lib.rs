@@ -8,12 +8,15 @@
 //! patch may do on this device is decided in [`permit`], which does not write to disk.
 //!
 //! On any error the running slot is what it was. What was staged is marked unusable in the record before its
-//! first byte is written, and stays so.
+//! first byte is written, and stays so until all of it is there; the same patch may go on with it. An image that is
+//! here already but damaged is as if it were not here.
 
 mod error;
 mod install;
 mod permit;
+mod plan;
 
 pub use error::Error;
 pub use install::{Installed, Outcome, Request, Terms, install};
 pub use permit::permit;
+pub use plan::{Plan, plan};

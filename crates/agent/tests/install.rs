@@ -1,0 +1,175 @@
+//! Installs that meet a damaged slot, or a patch that stops coming.
+
+use siding_agent::{Error, Installed, Outcome, Request, install};
+use siding_apply::NoProgress;
+use siding_image::{Component, Image};
+use siding_patch::{ImageRef, Limits, Manifest, PrivateKey, Trust};
+use siding_slot::{Held, Slot, Store, What};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const NOW: u64 = 1_772_355_900;
+
+/// A store with a base, and a patch for it.
+struct Bench {
+    dir: tempfile::TempDir,
+    patch: Vec<u8>,
+}
+
+impl Bench {
+    fn file() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let old: Vec<u8> = (0..200_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        let new: Vec<u8> = old.iter().enumerate().map(|(i, b)| if i % 1000 == 0 { !b } else { *b }).collect();
+        fs::write(dir.path().join("old"), old).unwrap();
+        fs::write(dir.path().join("new"), new).unwrap();
+        Self::with(dir)
+    }
+
+    fn tree() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("old", "one"), ("new", "two")] {
+            let root = dir.path().join(name);
+            fs::create_dir(&root).unwrap();
+            fs::write(root.join("lib.so"), text.repeat(3000)).unwrap();
+            fs::write(root.join("LICENCE"), "the same in both").unwrap();
+        }
+        Self::with(dir)
+    }
+
+    fn with(dir: tempfile::TempDir) -> Self {
+        let (old, new) = (image(dir.path(), "old"), image(dir.path(), "new"));
+        let delta = siding_diff::make(&old, &new, siding_diff::Level::Fast, &|_, _, _| {}).unwrap();
+        let named = |version: &str, image: &Image| ImageRef {
+            version: version.parse().unwrap(),
+            identity: image.identity(),
+        };
+        let manifest = Manifest::new(component(), named("1", &old), named("1 (a)", &new));
+        let mut patch = Vec::new();
+        siding_patch::write(&Manifest { epoch: 1, ..manifest }, &delta.chunks, &[key()], &mut patch).unwrap();
+        let mut store = Store::create(&dir.path().join("store")).unwrap();
+        store.init(&component(), &"1".parse().unwrap(), 1, &dir.path().join("old"), NOW).unwrap();
+        Self { dir, patch }
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.dir.path().join("store")).unwrap()
+    }
+
+    fn install(&self, reader: impl Read + Send) -> Result<Installed, Error> {
+        let request = Request::at(NOW);
+        let trust = Trust::new(vec![key().public()], 1).unwrap();
+        install(&mut self.store(), reader, &trust, &Limits::default(), &request, &mut NoProgress)
+    }
+
+    /// Flips a byte in the middle of a slot's image.
+    fn damage(&self, slot: Slot) {
+        let path = self.content(slot);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 5000).unwrap();
+        file.write_all_at(&[!byte[0]], 5000).unwrap();
+    }
+
+    fn content(&self, slot: Slot) -> PathBuf {
+        let image = self.store().image_path(&component(), slot);
+        if image.is_dir() { image.join("lib.so") } else { image }
+    }
+
+    fn check_installed(&self, slot: Slot) {
+        let store = self.store();
+        let image = store.image(&component(), slot).unwrap();
+        image.check().unwrap();
+        assert_eq!(image.identity(), image_identity(self.dir.path()));
+    }
+}
+
+fn image(dir: &Path, name: &str) -> Image {
+    Image::open(&dir.join(name)).unwrap()
+}
+
+fn image_identity(dir: &Path) -> siding_image::Identity {
+    image(dir, "new").identity()
+}
+
+fn component() -> Component {
+    "lib".parse().unwrap()
+}
+
+fn key() -> PrivateKey {
+    PrivateKey::from_seed(&[7; 32])
+}
+
+#[test]
+fn a_damaged_copy_of_the_target_is_written_anew_from_the_source() {
+    for bench in [Bench::file(), Bench::tree()] {
+        assert_eq!(bench.install(&bench.patch[..]).unwrap().outcome, Outcome::Applied);
+        assert_eq!(bench.install(&bench.patch[..]).unwrap().outcome, Outcome::WasThere);
+        bench.damage(Slot::A);
+        let installed = bench.install(&bench.patch[..]).unwrap();
+        assert_eq!((installed.outcome, installed.slot), (Outcome::Applied, Slot::A));
+        bench.check_installed(Slot::A);
+        let log = bench.store().log().unwrap().entries;
+        let reason = |entry: &&siding_slot::LogEntry| {
+            entry.slot == Some(Slot::A)
+                && entry.reason.as_ref().is_some_and(|reason| reason.contains("damaged"))
+        };
+        assert_eq!(log.iter().find(reason).map(|entry| entry.what), Some(What::Vacuum), "{log:?}");
+        assert_eq!(bench.install(&bench.patch[..]).unwrap().outcome, Outcome::WasThere);
+    }
+}
+
+#[test]
+fn a_copy_of_the_target_that_cannot_be_read_is_written_anew_from_the_source() {
+    let bench = Bench::tree();
+    bench.install(&bench.patch[..]).unwrap();
+    // The description, and another time the image itself, is gone.
+    for lost in ["tree", "image/lib.so"] {
+        let slot = bench.content(Slot::A).ancestors().nth(2).unwrap().to_owned();
+        fs::set_permissions(&slot, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::remove_file(slot.join(lost)).unwrap();
+        assert_eq!(bench.install(&bench.patch[..]).unwrap().outcome, Outcome::Applied, "{lost}");
+        bench.check_installed(Slot::A);
+    }
+}
+
+#[test]
+fn a_damaged_source_is_the_only_one_that_is_called_the_source() {
+    let bench = Bench::file();
+    bench.install(&bench.patch[..]).unwrap();
+    bench.damage(Slot::A);
+    bench.damage(Slot::Base);
+    let error = bench.install(&bench.patch[..]).unwrap_err();
+    assert!(matches!(error, Error::Source(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("components/lib/base/image") && !text.contains("lib/a/"), "{text}");
+    // And the damaged copy is not called an image any more.
+    assert_eq!(*bench.store().state().get(&component()).unwrap().held(Slot::A), Held::Empty);
+}
+
+/// A patch that stops coming.
+struct Stops<'a>(&'a [u8]);
+
+impl Read for Stops<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        self.0.read(out)
+    }
+}
+
+#[test]
+fn a_patch_that_stops_coming_is_installed_when_it_comes_again() {
+    for bench in [Bench::file(), Bench::tree()] {
+        for cut in [bench.patch.len() - 1, bench.patch.len() / 2] {
+            assert!(bench.install(Stops(&bench.patch[..cut])).is_err());
+        }
+        let installed = bench.install(&bench.patch[..]).unwrap();
+        assert_eq!((installed.outcome, installed.slot), (Outcome::Applied, Slot::A));
+        bench.check_installed(Slot::A);
+    }
+}
