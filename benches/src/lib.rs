@@ -75,7 +75,8 @@ impl Pair {
     pub fn apply(&self) {
         let patch = siding_patch::open(self.patch.as_slice(), &Trust::anyone(), &Limits::default());
         let patch = patch.expect("the patch was just made");
-        siding_apply::run(patch, &self.old, &mut Forget, &mut siding_apply::NoProgress).expect("it applies");
+        siding_apply::run(patch, &self.old, &mut Forget, siding_apply::MEMORY, &mut siding_apply::NoProgress)
+            .expect("it applies");
     }
 }
 

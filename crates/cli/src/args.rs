@@ -47,6 +47,7 @@ pub(crate) enum Verb {
     Bench(Bench),
     Init(Init),
     Install(Install),
+    Plan(Plan),
     Switch(Switch),
     Confirm(Confirm),
     Rollback(Rollback),
@@ -57,6 +58,18 @@ pub(crate) enum Verb {
     Vacuum(Vacuum),
     #[cfg(feature = "make")]
     Demo(Demo),
+}
+
+impl Verb {
+    /// What the verb may take of the machine, if it lets itself be told.
+    pub(crate) fn load(&self) -> Option<&LoadArgs> {
+        match self {
+            Self::Apply(verb) => Some(&verb.load),
+            Self::Bench(verb) => Some(&verb.load),
+            Self::Install(verb) => Some(&verb.what.load),
+            _ => None,
+        }
+    }
 }
 
 /// Make a key pair: NAME.key (keep it secret, mode 0600) and NAME.pub
@@ -189,6 +202,20 @@ pub(crate) struct BenchTrustArgs {
     pub(crate) allow_unsigned: bool,
 }
 
+/// What the work may take of the machine.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct LoadArgs {
+    /// Keep to so much private memory, such as 16M; a patch that needs more is refused before anything is written
+    #[arg(long, value_name = "BYTES", value_parser = crate::bytes::parse, default_value = "32M")]
+    pub(crate) memory: u64,
+    /// Work in the background: lowest priority for the processor, and with it for the disk
+    #[arg(long)]
+    pub(crate) nice: bool,
+    /// Write at most so many bytes a second, such as 2M
+    #[arg(long, value_name = "BYTES", value_parser = crate::bytes::parse)]
+    pub(crate) rate: Option<u64>,
+}
+
 /// Apply a patch without a store: OLD and PATCH make OUT
 ///
 /// OUT appears complete and compared with the signed digest, or not at all.
@@ -205,6 +232,8 @@ pub(crate) struct Apply {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) trust: BenchTrustArgs,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
 }
 
 /// Show what a patch is, what it changes, and where its bytes go
@@ -256,6 +285,8 @@ pub(crate) struct Bench {
     /// Where to write the results [default: the directory for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
 }
 
 /// Where the slots are.
@@ -295,21 +326,44 @@ pub(crate) struct Init {
     after_help = "Example: siding install libssl.siding --trust release.pub --switch\n         curl … | siding install -      (keys from the store's directory trust/, or SIDING_TRUST)"
 )]
 pub(crate) struct Install {
-    /// The patch; - for standard input
-    pub(crate) patch: PathBuf,
     #[command(flatten)]
-    pub(crate) trust: TrustArgs,
+    pub(crate) what: InstallArgs,
     /// Switch to it once it is sealed
     #[arg(long)]
     pub(crate) switch: bool,
     #[command(flatten)]
     pub(crate) trial: TrialArgs,
+    /// Say what would be done, what it takes and whether it would work, and write nothing: `siding plan`
+    #[arg(long, conflicts_with = "switch")]
+    pub(crate) plan: bool,
+}
+
+/// Say what installing a patch would do, what it takes and whether it would work; writes nothing
+///
+/// Fails as the install would, with the same message and exit code, but for what only reading the images and the whole
+/// patch can tell.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding plan libssl.siding --trust release.pub")]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) what: InstallArgs,
+}
+
+/// What to install, where, and within what.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct InstallArgs {
+    /// The patch; - for standard input
+    pub(crate) patch: PathBuf,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
     /// What this device is, for patches made for certain products
     #[arg(long, value_name = "NAME", env = "SIDING_PRODUCT")]
     pub(crate) product: Option<String>,
     /// Install an image although it was rolled back before
     #[arg(long)]
     pub(crate) retry_denied: bool,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }

@@ -3,6 +3,7 @@
 use crate::args::Bench;
 use crate::bytes::size;
 use crate::failure::Failure;
+use crate::load;
 use crate::offline::reader;
 use crate::output::{Paint, Reply, table};
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ fn run(args: &Bench, out: &Path) -> Result<Run, Failure> {
     let old = Image::open(&args.old)?;
     let check_source = start.elapsed();
     let mut builder = Builder::create(out)?;
-    let report = siding_apply::run(patch, &old, &mut builder, &mut NoProgress)?;
+    let report = load::run(&args.load, patch, &old, &mut builder, &mut NoProgress)?;
     let sealing = Instant::now();
     builder.finish(Some(&old))?;
     Ok(Run { check_source, clock: report.clock, seal: sealing.elapsed(), total: start.elapsed() })

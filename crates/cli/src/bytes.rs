@@ -15,6 +15,22 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A number of bytes as written on a command line: `8388608`, `8M`, `16MiB`, `1G`; units of 1024.
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no number of bytes; write it like 8388608, 512K, 16M or 1G");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB") {
+        "" if unit.is_empty() => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(bad()),
+    };
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(bad)
+}
+
 /// `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -41,6 +57,17 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        let known = [("1", 1), ("8388608", 8 << 20), ("8M", 8 << 20), ("16MiB", 16 << 20), ("2G", 2 << 30)];
+        for (text, bytes) in known {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "M", "0", "-1", "8 M", "8MB", "iB", "1.5G", "99999999999G", "18446744073709551616"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_read_well() {

@@ -1,8 +1,11 @@
 //! Verbs that change a store.
 
-use crate::args::{Boot, Confirm, Init, Install, Remove, Rollback, StoreArgs, Switch, TrialArgs, Vacuum};
+use crate::args::{
+    Boot, Confirm, Init, Install, InstallArgs, Remove, Rollback, StoreArgs, Switch, TrialArgs, Vacuum,
+};
 use crate::bytes::size;
 use crate::failure::{Code, Failure};
+use crate::forecast;
 use crate::keys;
 use crate::offline::reader;
 use crate::output::Reply;
@@ -37,19 +40,33 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
             "--tries, --deadline and --no-trial are for --switch, which is not given",
         ));
     }
-    let trust = keys::device_trust(&args.trust, &args.store.store)?;
-    let mut store = open(&args.store)?;
-    let request = Request {
-        now: now(),
-        product: args.product.clone(),
-        retry_denied: args.retry_denied,
-        switch: args.switch.then(|| terms(&args.trial)),
-    };
-    let patch = reader(&args.patch)?;
+    if args.plan {
+        return plan(&args.what);
+    }
+    let what = &args.what;
+    let trust = keys::device_trust(&what.trust, &what.store.store)?;
+    let mut store = open(&what.store)?;
+    let request = Request { switch: args.switch.then(|| terms(&args.trial)), ..request(what) };
+    let patch = reader(&what.patch)?;
     let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show)?;
     show.finish();
     let restart = done.switched && !done.restart.is_empty();
     Ok(Reply::new(installed_text(&done, store.state()), installed_json(&done)).needs_restart(restart))
+}
+
+pub(crate) fn plan(args: &InstallArgs) -> Result<Reply, Failure> {
+    let trust = keys::device_trust(&args.trust, &args.store.store)?;
+    forecast::forecast(args, &trust, &request(args))
+}
+
+fn request(args: &InstallArgs) -> Request {
+    Request {
+        product: args.product.clone(),
+        retry_denied: args.retry_denied,
+        memory: args.load.memory,
+        rate: args.load.rate,
+        ..Request::at(now())
+    }
 }
 
 fn installed_text(done: &Installed, state: &State) -> String {
@@ -58,6 +75,11 @@ fn installed_text(done: &Installed, state: &State) -> String {
         (Outcome::WasActive, _) => return format!("{component} {version} is active already; nothing to do"),
         (Outcome::WasThere, _) => "was there already; its bytes were checked".to_owned(),
         (Outcome::Applied, None) => "sealed".to_owned(),
+        (Outcome::Applied, Some((written, _))) if done.resumed > 0 => format!(
+            "{} were there from an interrupted install, {} written, all flushed, read back and compared",
+            size(done.resumed),
+            size(*written)
+        ),
         (Outcome::Applied, Some((written, _))) => {
             format!("{} written, flushed, read back and compared", size(*written))
         }
@@ -82,14 +104,19 @@ fn installed_text(done: &Installed, state: &State) -> String {
 fn installed_json(done: &Installed) -> serde_json::Value {
     json!({
         "component": done.component.as_str(), "version": done.version.to_string(), "slot": done.slot.name(),
-        "outcome": match done.outcome {
-            Outcome::Applied => "applied",
-            Outcome::WasThere => "was-there",
-            Outcome::WasActive => "was-active",
-        },
+        "outcome": outcome(done.outcome),
         "switched": done.switched, "restart": done.restart,
-        "written": done.work.as_ref().map(|(written, _)| written),
+        "written": done.work.as_ref().map(|(written, _)| written), "resumed": done.resumed,
     })
+}
+
+/// As JSON has it.
+pub(crate) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => "applied",
+        Outcome::WasThere => "was-there",
+        Outcome::WasActive => "was-active",
+    }
 }
 
 pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {

@@ -117,6 +117,7 @@ impl From<siding_apply::Error> for Failure {
             Error::Source(error) => return error.into(),
             Error::WrongSource { .. } => Code::NotForThis,
             Error::Sink { ref source, .. } => code_of_sink(source),
+            Error::Memory { .. } => Code::Failed,
             _ => Code::Corrupt,
         };
         Self::new(code, error)

@@ -12,8 +12,10 @@ mod chunks;
 mod demo;
 mod device;
 mod failure;
+mod forecast;
 mod inspect;
 mod keys;
+mod load;
 #[cfg(feature = "make")]
 mod make;
 mod offline;
@@ -35,7 +37,9 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return failure::usage(&error),
     };
-    let done = pool(args.threads).and_then(|pool| pool.install(|| run(&args)));
+    // Before any thread is started: a priority is a thread's, and those it starts have it too.
+    let nice = args.verb.load().map_or(Ok(()), load::be_nice);
+    let done = nice.and_then(|()| pool(args.threads)?.install(|| run(&args)));
     match done {
         Ok(reply) => reply.print(args.json),
         Err(failure) => failure.print(args.json),
@@ -61,6 +65,7 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         Verb::Bench(verb) => bench::bench(verb),
         Verb::Init(verb) => device::init(verb),
         Verb::Install(verb) => device::install(verb, &show),
+        Verb::Plan(verb) => device::plan(&verb.what),
         Verb::Switch(verb) => device::switch(verb),
         Verb::Confirm(verb) => device::confirm(verb),
         Verb::Rollback(verb) => device::rollback(verb),

@@ -5,6 +5,7 @@ use crate::bytes::{count, size};
 use crate::chunks;
 use crate::failure::{Code, Failure};
 use crate::keys;
+use crate::load;
 use crate::output::{Paint, Reply};
 use crate::progress::Show;
 use serde_json::json;
@@ -17,9 +18,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// A patch's bytes: a file's, or standard input's for `-`. Read sequentially.
-pub(crate) fn reader(path: &Path) -> Result<Box<dyn Read>, Failure> {
+pub(crate) fn reader(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
     if path == Path::new("-") {
-        return Ok(Box::new(std::io::stdin().lock()));
+        return Ok(Box::new(std::io::stdin()));
     }
     let file = File::open(path).map_err(|e| Failure::io("open the patch", path, &e))?;
     Ok(Box::new(BufReader::new(file)))
@@ -33,7 +34,8 @@ pub(crate) fn apply(args: &Apply, mut show: &Show) -> Result<Reply, Failure> {
     let manifest = patch.manifest().clone();
     let old = Image::open(&args.old)?;
     let mut builder = Builder::create(&out.building)?;
-    let report = siding_apply::run(patch, &old, &mut builder, &mut show)?;
+    builder.made_from(&old);
+    let report = load::run(&args.load, patch, &old, &mut builder, &mut show)?;
     show.finish();
     builder.finish(Some(&old))?;
     out.keep()?;
@@ -117,7 +119,7 @@ pub(crate) fn verify(args: &Verify, mut show: &Show) -> Result<Reply, Failure> {
             lines.push(format!("{} intact", count(manifest.chunks.len(), "chunk")));
         }
         Some(source) => {
-            siding_apply::check(patch, &Image::open(source)?, &mut show)?;
+            siding_apply::check(patch, &Image::open(source)?, siding_apply::MEMORY, &mut show)?;
             show.finish();
             lines.push(format!(
                 "{} intact, and they make the target of {}",

@@ -44,7 +44,7 @@ fn patch(old: &Image, new: &Image, level: Level) -> Vec<u8> {
 fn apply(patch: &[u8], old: &Image) -> Vec<Vec<u8>> {
     let checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default()).unwrap();
     let mut sink = Memory::default();
-    siding_apply::run(checked, old, &mut sink, &mut siding_apply::NoProgress).unwrap();
+    siding_apply::run(checked, old, &mut sink, siding_apply::MEMORY, &mut siding_apply::NoProgress).unwrap();
     sink.0
 }
 

@@ -42,7 +42,7 @@ impl Pair {
     fn applied(&self, patch: &[u8]) -> Vec<u8> {
         let checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default()).unwrap();
         let mut sink = Memory::default();
-        siding_apply::run(checked, &self.old, &mut sink, &mut NoProgress).unwrap();
+        siding_apply::run(checked, &self.old, &mut sink, siding_apply::MEMORY, &mut NoProgress).unwrap();
         sink.0.remove(0)
     }
 

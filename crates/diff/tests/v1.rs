@@ -30,7 +30,8 @@ fn trust() -> Trust {
 fn attempt(patch: &[u8], source: &Image, trust: &Trust) -> Result<Vec<Vec<u8>>, String> {
     let checked = siding_patch::open(patch, trust, &Limits::default()).map_err(|e| e.to_string())?;
     let mut sink = Memory::default();
-    let run = siding_apply::run(checked, source, &mut sink, &mut siding_apply::NoProgress);
+    let run =
+        siding_apply::run(checked, source, &mut sink, siding_apply::MEMORY, &mut siding_apply::NoProgress);
     run.map(|_| sink.0).map_err(|e| e.to_string())
 }
 

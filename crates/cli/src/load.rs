@@ -1,0 +1,35 @@
+//! What the work may take of the machine: memory, priority, writes a second.
+
+use crate::args::LoadArgs;
+use crate::failure::Failure;
+use siding_apply::{Progress, Report, Sink, Throttle};
+use siding_image::Image;
+use siding_patch::Checked;
+use std::io::Read;
+
+/// Threads started from here on get the lowest priority for the processor if that was asked for. With it goes the lowest that
+/// Linux gives to its reads and writes, unless that was set by itself (ioprio_set(2)).
+pub(crate) fn be_nice(args: &LoadArgs) -> Result<(), Failure> {
+    const LOWEST: i32 = 19;
+    if !args.nice {
+        return Ok(());
+    }
+    let done = rustix::process::setpriority_process(None, LOWEST);
+    done.map_err(|e| Failure::failed(format!("cannot lower the priority: {e}")))
+}
+
+/// Carries a patch out within what is allowed.
+pub(crate) fn run<R: Read + Send>(
+    args: &LoadArgs,
+    patch: Checked<R>,
+    source: &Image,
+    sink: &mut impl Sink,
+    progress: &mut dyn Progress,
+) -> Result<Report, Failure> {
+    Ok(match args.rate {
+        None => siding_apply::run(patch, source, sink, args.memory, progress)?,
+        Some(rate) => {
+            siding_apply::run(patch, source, &mut Throttle::new(sink, rate), args.memory, progress)?
+        }
+    })
+}
