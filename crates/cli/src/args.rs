@@ -89,6 +89,7 @@ pub(crate) struct Keygen {
 #[cfg(feature = "make")]
 #[derive(Debug, Parser)]
 #[command(
+    override_usage = "siding diff [OPTIONS] <OLD> <NEW> -o <PATCH> <--key <KEY>|--unsigned>\n       siding diff --plan <OLD> <NEW>",
     after_help = "Example: siding diff old/libssl.so.3 new/libssl.so.3 -o libssl.siding --key release.key \\\n           --component libssl --from 3.0.20 --to '3.0.20 (a)'\n         siding diff --plan old/libssl.so.3 new/libssl.so.3"
 )]
 pub(crate) struct Diff {
@@ -198,7 +199,7 @@ pub(crate) struct BenchTrustArgs {
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
     /// Accept a patch that nobody vouches for
-    #[arg(long)]
+    #[arg(long, conflicts_with = "trust")]
     pub(crate) allow_unsigned: bool,
 }
 

@@ -42,12 +42,22 @@ fn trust(paths: &[PathBuf], threshold: usize) -> Result<Trust, Failure> {
 }
 
 fn public(path: &Path) -> Result<PublicKey, Failure> {
-    PublicKey::from_pem(&read(path)?).map_err(|error| named(path, &error))
+    let pem = read(path)?;
+    if pem.contains("PRIVATE KEY") {
+        let message = "is a private key, which stays with the maker; trust is in the public one, .pub";
+        return Err(Failure::usage(format!("{} {message}", path.display())));
+    }
+    PublicKey::from_pem(&pem).map_err(|error| named(path, &error))
 }
 
 #[cfg(feature = "make")]
 pub(crate) fn private(path: &Path) -> Result<siding_patch::PrivateKey, Failure> {
-    siding_patch::PrivateKey::from_pem(&read(path)?).map_err(|error| named(path, &error))
+    let pem = read(path)?;
+    if pem.contains("PUBLIC KEY") {
+        let message = "is a public key; signing takes the private one, .key";
+        return Err(Failure::usage(format!("{} {message}", path.display())));
+    }
+    siding_patch::PrivateKey::from_pem(&pem).map_err(|error| named(path, &error))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

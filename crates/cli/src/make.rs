@@ -22,9 +22,10 @@ pub(crate) fn keygen(args: &Keygen) -> Result<Reply, Failure> {
     getrandom::fill(&mut seed).map_err(|e| Failure::failed(format!("the system has no randomness: {e}")))?;
     let key = PrivateKey::from_seed(&seed);
     let (private, public) = (with_ending(&args.name, "key"), with_ending(&args.name, "pub"));
-    if public.symlink_metadata().is_ok() {
-        let exists = std::io::ErrorKind::AlreadyExists.into();
-        return Err(Failure::io("create", &public, &exists));
+    if let Some(there) = [&private, &public].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        let message =
+            format!("{} exists already, and no key is overwritten; choose another name", there.display());
+        return Err(Failure::failed(message));
     }
     write_new(&private, key.to_pem()?.as_bytes(), 0o600)?;
     write_new(&public, key.public().to_pem()?.as_bytes(), 0o644)?;

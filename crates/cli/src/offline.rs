@@ -23,6 +23,9 @@ pub(crate) fn reader(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
         return Ok(Box::new(std::io::stdin()));
     }
     let file = File::open(path).map_err(|e| Failure::io("open the patch", path, &e))?;
+    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(Failure::usage(format!("{} is a directory, and a patch is a file", path.display())));
+    }
     Ok(Box::new(BufReader::new(file)))
 }
 
@@ -32,6 +35,10 @@ pub(crate) fn apply(args: &Apply, mut show: &Show) -> Result<Reply, Failure> {
     let out = Out::new(&args.out)?;
     let patch = siding_patch::open(reader(&args.patch)?, &trust, &Limits::default())?;
     let manifest = patch.manifest().clone();
+    let vouched = match patch.signers().is_empty() {
+        false => "every digest is the signed one",
+        true => "every digest is the patch's, for which nobody vouched",
+    };
     let old = Image::open(&args.old)?;
     let mut builder = Builder::create(&out.building)?;
     builder.made_from(&old);
@@ -41,7 +48,7 @@ pub(crate) fn apply(args: &Apply, mut show: &Show) -> Result<Reply, Failure> {
     out.keep()?;
     let seconds = started.elapsed().as_secs_f64();
     let text = format!(
-        "{}: {} {}, {}; every digest is the signed one; {seconds:.2} s",
+        "{}: {} {}, {}; {vouched}; {seconds:.2} s",
         args.out.display(),
         manifest.component,
         manifest.target.version,

@@ -68,7 +68,6 @@ fn regions_are_called_by_the_sections_of_the_old_image() {
             ("rela64", ".rela.dyn"),
             ("symbols64", ".dynsym"),
             ("words64", ".data.rel.ro"),
-            ("jumps", ".rodata"),
             ("eh-frame", ".eh_frame"),
             ("eh-frame-hdr", ".eh_frame_hdr"),
         ] {
@@ -76,10 +75,10 @@ fn regions_are_called_by_the_sections_of_the_old_image() {
         }
         assert!(regions.iter().all(|region| region["sections"] != json!([])), "{name}: {model:#}");
         let done = lab.ok("inspect p --old old");
-        let text = done.says(&[".rela.dyn rela64", ".rodata", ".eh_frame eh-frame"]).out;
+        let text = done.says(&[".rela.dyn rela64", ".eh_frame eh-frame"]).out;
         let of_code = text.lines().find(|line| line.contains(" .text "));
         assert!(of_code.is_some_and(|line| line.contains(code)), "{text}");
-        lab.ok("inspect p").says_not(&[".text", ".rodata"]);
+        lab.ok("inspect p").says_not(&[".text", ".eh_frame"]);
     }
 }
 
@@ -136,7 +135,8 @@ fn a_tree_with_the_old_image_is_told_by_its_files() {
     lab.diff(&format!("{old} {new} -o p"));
     let json = lab.json(&format!("inspect p --old {old}"));
     let regions = json["model"]["regions"].as_array().expect("a model");
-    assert!(regions.iter().any(|region| region["file"] == "ossl-modules/legacy.so"), "{json:#}");
+    let lies = |region: &Value| tree.join("3.0.20").join(region["file"].as_str().unwrap()).is_file();
+    assert!(!regions.is_empty() && regions.iter().all(lies), "{json:#}");
     let code = regions.iter().find(|region| region["kind"] == "x86-64").expect("code");
     assert!(code["sections"].as_array().unwrap().contains(&json!(".text")), "{code:#}");
     assert_eq!(lab.json("inspect p")["files"], json["files"]);

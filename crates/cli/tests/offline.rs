@@ -327,7 +327,7 @@ fn keys_are_private_and_never_overwritten() {
     let mode = |name: &str| fs::metadata(lab.path(name)).unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode("maker.key"), mode("maker.pub") & 0o600), (0o600, 0o600));
     let before = (lab.read("maker.key"), lab.read("maker.pub"));
-    lab.run("keygen maker").ends_with(1).complains(&["maker.pub", "exists"]);
+    lab.run("keygen maker").ends_with(1).complains(&["maker.key exists already"]);
     assert!((lab.read("maker.key"), lab.read("maker.pub")) == before);
     lab.ok("keygen other");
     assert!(lab.read("other.key") != before.0);

@@ -119,7 +119,7 @@ fn a_patch_by_someone_else() {
 fn a_patch_by_nobody() {
     let device = Watched::new();
     device.lab.diff("old new-b -o unsigned.siding --unsigned");
-    device.refuses(&format!("install unsigned.siding {TRUST}"), 5, &["not signed", "allow unsigned patches"]);
+    device.refuses(&format!("install unsigned.siding {TRUST}"), 5, &["not signed", "siding sign"]);
     device.lab.run("install unsigned.siding").ends_with(2).complains(&["--trust", "store/trust"]);
     // No device takes a patch that nobody vouches for.
     device.lab.run("install unsigned.siding --allow-unsigned").ends_with(2);
@@ -327,7 +327,7 @@ fn something_that_is_no_patch() {
     device.refuses(&format!("install old {TRUST}"), 6, &["not a siding patch", "check the file name"]);
     device.refuses(&format!("install missing {TRUST}"), 1, &["cannot open the patch missing"]);
     device.refuses("install a.siding --trust old", 2, &["old", "PEM text"]);
-    device.refuses("install a.siding --trust maker.key", 2, &["maker.key", "key cannot be used"]);
+    device.refuses("install a.siding --trust maker.key", 2, &["maker.key", "is a private key"]);
     device.refuses("install a.siding --trust missing.pub", 1, &["cannot read the key missing.pub"]);
     device.still_takes_a_good_one();
 }

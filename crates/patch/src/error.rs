@@ -167,7 +167,7 @@ impl fmt::Display for Error {
             ),
             Self::Unsigned => write!(
                 f,
-                "the patch is not signed; ask its maker for a signed one, or allow unsigned patches if you made it yourself"
+                "the patch is not signed; ask its maker for a signed one, or sign it yourself if you made it (siding sign)"
             ),
             Self::TooFewSignatures { good, threshold, present } => write!(
                 f,

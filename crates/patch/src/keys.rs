@@ -60,7 +60,9 @@ impl Trust {
         }
         if threshold == 0 || threshold > distinct.len() {
             let have = distinct.len();
-            return Err(Error::Key(format!("a threshold of {threshold} needs 1 to {have} distinct keys")));
+            return Err(Error::Key(format!(
+                "a threshold of {threshold} keys, but {have} distinct ones are trusted; it may be 1 to {have}"
+            )));
         }
         Ok(Self { keys: distinct, threshold })
     }
