@@ -1,4 +1,4 @@
-//! Making a patch, beside the bsdiff crate on the same pair.
+//! Making a patch, beside the bsdiff crate on the same pair: what each level costs a build farm.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use siding_benches::Pair;
