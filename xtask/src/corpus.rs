@@ -6,7 +6,7 @@
 use crate::measure::{self, Cost};
 use crate::report::{self, Row};
 use crate::tools::{self, Job, Tool, Toolbox};
-use crate::{Result, compare, machine};
+use crate::{Result, compare, machine, workspace};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -190,7 +190,7 @@ fn as_file(image: &Path, tar: &Path) -> Result<PathBuf> {
     Ok(tar.to_owned())
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     let (below, above) = (times.len().saturating_sub(1) / 2, times.len() / 2);
     match (times.get(below), times.get(above)) {
@@ -199,7 +199,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     }
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Err(_) => Ok(()),
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
@@ -250,11 +250,6 @@ fn reference(file: &Path) -> Result<report::Reference> {
         Some((name, fields.nth(column)?.parse().ok()?))
     };
     Ok(lines.filter_map(figure).collect())
-}
-
-fn workspace() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
 }
 
 fn pairs(options: &Options) -> Result<Vec<Pair>> {

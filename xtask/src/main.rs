@@ -1,15 +1,21 @@
 //! Chores of this project, run as `cargo xtask CHORE`. Nothing here is part of the product.
 //!
-//! The only chore so far measures whole `siding` processes, and other tools beside them, on real pairs of
-//! versions: see [`corpus`].
+//! * [`corpus`] measures whole `siding` processes, and other tools beside them, on real pairs of versions;
+//! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
+//! * [`plot`] draws the corpus' tables;
+//! * [`scaling`] measures what an apply costs as images grow and their change does not.
 
 mod compare;
 mod corpus;
+mod instructions;
 mod machine;
 mod measure;
+mod plot;
 mod report;
+mod scaling;
 mod tools;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What went wrong, in words for the person who runs the chore.
@@ -19,7 +25,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.split_first() {
         Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
-        _ => Err(corpus::USAGE.to_owned()),
+        Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
+        Some((chore, rest)) if chore == "plot" => plot::run(rest),
+        Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
+        _ => Err([corpus::USAGE, instructions::USAGE, plot::USAGE, scaling::USAGE].join("\n\n")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,4 +37,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where this repository lies.
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
 }

@@ -111,6 +111,12 @@ pub(crate) fn between_markers(before: &str, text: &str) -> String {
     format!("{above}{gap}{BEGIN}\n{}\n{END}{below}", text.trim_end())
 }
 
+/// What stands between the markers of `text`, if they are there.
+pub(crate) fn within_markers(text: &str) -> Option<&str> {
+    let (_, after) = text.split_once(BEGIN)?;
+    after.split_once(END).map(|(within, _)| within)
+}
+
 fn heading(head: &Heading, tools: &Versions) -> String {
     let Heading { machine, today, commit, command, .. } = head;
     let place =
@@ -193,13 +199,13 @@ fn table(tools: &Versions, rows: &[Row], cell: impl Fn(&Outcome) -> String) -> S
     out
 }
 
-fn geometric_mean(ratios: &[f64]) -> Option<f64> {
+pub(crate) fn geometric_mean(ratios: &[f64]) -> Option<f64> {
     let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
     (!ratios.is_empty()).then(|| (logarithms / ratios.len() as f64).exp())
 }
 
 /// 1234567 → 1,234,567.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -212,7 +218,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Three digits that matter: 1.23 ms, 45.6 ms, 789 ms, 1.23 s, 456 s.
-fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let (value, unit) = if seconds < 1.0 { (seconds * 1e3, "ms") } else { (seconds, "s") };
     let places = if value < 10.0 { 2 } else { usize::from(value < 100.0) };

@@ -214,7 +214,7 @@ fn patch_from(old: &Path) -> std::ffi::OsString {
     option
 }
 
-fn in_path(program: &str) -> bool {
+pub(crate) fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
@@ -249,17 +249,22 @@ fn hdiffpatch(cache: &Path) -> Option<(PathBuf, String)> {
     })
 }
 
-/// Builds the release binary and says where it is.
+/// Builds the release binary `siding` and says where it is.
 pub(crate) fn build_siding(workspace: &Path) -> Result<PathBuf> {
+    build(workspace, "siding-cli", "siding")
+}
+
+/// Builds a release binary of the workspace and says where it is.
+pub(crate) fn build(workspace: &Path, package: &str, name: &str) -> Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--release", "-p", "siding-cli", "--bin", "siding"]);
+    command.args(["build", "--release", "-p", package, "--bin", name]);
     command.arg("--message-format=json-render-diagnostics").arg("--manifest-path");
     command.arg(workspace.join("Cargo.toml"));
     let (_, messages) = measure::run(&mut command, None)?;
     let executable = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let ours = message["target"]["name"] == "siding";
+        let ours = message["target"]["name"] == name;
         message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
     };
-    messages.lines().find_map(executable).ok_or_else(|| "cargo built no program called siding".to_owned())
+    messages.lines().find_map(executable).ok_or_else(|| format!("cargo built no program called {name}"))
 }
