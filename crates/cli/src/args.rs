@@ -286,6 +286,9 @@ pub(crate) struct Bench {
     /// Where to write the results [default: the directory for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// Measure this tool beside it, with a patch of its own: hpatchz, bspatch or zstd (may be repeated)
+    #[arg(long = "peer", value_name = "TOOL=PATCHFILE", value_parser = crate::bench::Peer::parse)]
+    pub(crate) peers: Vec<crate::bench::Peer>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 }

@@ -1,4 +1,10 @@
-//! `siding bench`: how long applying takes, and what a plain copy of the same bytes takes.
+//! `siding bench`: how long applying takes, and what the same bytes take by other means.
+//!
+//! Beside a plain copy with a flush and a digest stand the machine's limits, each alone (`limits.rs`), and other
+//! tools with patches of their own (`peers.rs`), all in one run.
+
+mod limits;
+mod peers;
 
 use crate::args::Bench;
 use crate::bytes::size;
@@ -6,17 +12,20 @@ use crate::failure::Failure;
 use crate::load;
 use crate::offline::reader;
 use crate::output::{Paint, Reply, table};
-use serde_json::{Value, json};
+use limits::Limits;
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use siding_apply::{Clock, NoProgress};
 use siding_image::Image;
-use siding_patch::{Limits, Trust};
+use siding_patch::Trust;
 use siding_slot::Builder;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+pub(crate) use peers::Peer;
 
 /// One run, stage by stage.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +43,11 @@ pub(crate) fn bench(args: &Bench) -> Result<Reply, Failure> {
     let dir = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     let scratch = Scratch(dir.join(format!("siding-bench-{}", std::process::id())));
     fs::create_dir(&scratch.0).map_err(|e| Failure::io("create", &scratch.0, &e))?;
-    let target = siding_patch::open(reader(&args.patch)?, &Trust::anyone(), &Limits::default())?
-        .manifest()
-        .target
-        .identity
-        .size;
+    let target =
+        siding_patch::open(reader(&args.patch)?, &Trust::anyone(), &siding_patch::Limits::default())?
+            .manifest()
+            .target
+            .identity;
     let memory = Memory::watch();
     let out = scratch.0.join("out");
     let mut runs = Vec::new();
@@ -49,13 +58,27 @@ pub(crate) fn bench(args: &Bench) -> Result<Reply, Failure> {
     let peak = memory.peak();
     let copies: Vec<Duration> =
         (0..args.runs).map(|_| copy_and_hash(&out, &scratch.0.join("copy"))).collect::<Result<_, _>>()?;
-    Ok(reply(args, &runs, &copies, target, peak))
+    let limits = limits::measure(&out, &scratch.0.join("written"), args.runs)?;
+    let peer = |peer: &Peer| {
+        let spent = peer.measure(&args.old, &scratch.0.join("peer"), &target, args.runs)?;
+        Ok((peer.name(), spent))
+    };
+    let figures = Figures {
+        stages: Figures::stages(&runs),
+        total: median(runs.iter().map(|run| run.total).collect()),
+        copied: median(copies),
+        target: target.size,
+        peak,
+        limits,
+        peers: args.peers.iter().map(peer).collect::<Result<_, Failure>>()?,
+    };
+    Ok(Reply::new(figures.text(args), figures.json(args.runs)))
 }
 
 /// What `siding apply` does, timed.
 fn run(args: &Bench, out: &Path) -> Result<Run, Failure> {
     let start = Instant::now();
-    let patch = siding_patch::open(reader(&args.patch)?, &Trust::anyone(), &Limits::default())?;
+    let patch = siding_patch::open(reader(&args.patch)?, &Trust::anyone(), &siding_patch::Limits::default())?;
     let old = Image::open(&args.old)?;
     let check_source = start.elapsed();
     let mut builder = Builder::create(out)?;
@@ -103,33 +126,87 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-fn reply(args: &Bench, runs: &[Run], copies: &[Duration], target: u64, peak: u64) -> Reply {
-    let of = |part: &dyn Fn(&Run) -> Duration| median(runs.iter().map(part).collect());
-    let mut stages = vec![("check the source", of(&|run| run.check_source))];
-    stages.extend(Clock::STAGES.map(|(stage, name)| (name, of(&|run| run.clock.spent(stage)))));
-    stages.push(("flush, read back, compare", of(&|run| run.seal)));
-    let (total, copied) = (of(&|run| run.total), median(copies.to_vec()));
-    let ratio = total.as_secs_f64() / copied.as_secs_f64().max(1e-9);
-    let rate = |spent: Duration| format!("{:.0} MB/s", target as f64 / 1e6 / spent.as_secs_f64().max(1e-9));
-    let millis = |spent: Duration| format!("{:.1} ms", spent.as_secs_f64() * 1e3);
-    let mut rows: Vec<Vec<String>> =
-        stages.iter().map(|(name, spent)| vec![(*name).to_owned(), millis(*spent), String::new()]).collect();
-    rows.push(vec!["all of it".into(), millis(total), rate(total)]);
-    rows.push(vec!["plain copy + flush + SHA-256".into(), millis(copied), rate(copied)]);
-    let title = format!("{} → {}, median of {} runs", args.patch.display(), size(target), args.runs);
-    let text = format!(
-        "{}\n{}  {ratio:.2}× the plain copy; peak private memory {}",
-        Paint::stdout().bold(&title),
-        table(&rows, &[1, 2]),
-        size(peak)
-    );
-    let by_stage: serde_json::Map<String, Value> =
-        stages.iter().map(|(name, spent)| ((*name).to_owned(), json!(spent.as_secs_f64()))).collect();
-    let json = json!({
-        "runs": args.runs, "target_bytes": target, "seconds": total.as_secs_f64(), "stages": by_stage,
-        "copy_seconds": copied.as_secs_f64(), "ratio": ratio, "peak_private_bytes": peak,
-    });
-    Reply::new(text, json)
+/// All that was measured: medians, memory aside.
+struct Figures {
+    stages: Vec<(&'static str, Duration)>,
+    total: Duration,
+    copied: Duration,
+    target: u64,
+    peak: u64,
+    limits: Limits,
+    peers: Vec<(&'static str, Duration)>,
+}
+
+impl Figures {
+    fn stages(runs: &[Run]) -> Vec<(&'static str, Duration)> {
+        let of = |part: &dyn Fn(&Run) -> Duration| median(runs.iter().map(part).collect());
+        let mut stages = vec![("check the source", of(&|run| run.check_source))];
+        stages.extend(Clock::STAGES.map(|(stage, name)| (name, of(&|run| run.clock.spent(stage)))));
+        stages.push(("flush, read back, compare", of(&|run| run.seal)));
+        stages
+    }
+
+    /// How many times as long all of it takes as this.
+    fn times(&self, other: Duration) -> f64 {
+        self.total.as_secs_f64() / other.as_secs_f64().max(1e-9)
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let mut rows: Vec<Vec<String>> =
+            self.stages.iter().map(|(name, spent)| vec![(*name).to_owned(), millis(*spent)]).collect();
+        rows.push(vec![
+            "all of it".into(),
+            millis(self.total),
+            rate(self.target, self.total),
+            "all ÷ this".into(),
+        ]);
+        let mut beside = |name: String, bytes: u64, spent: Duration| {
+            rows.push(vec![name, millis(spent), rate(bytes, spent), format!("{:.2}×", self.times(spent))]);
+        };
+        beside("plain copy + flush + SHA-256".into(), self.target, self.copied);
+        let names = ["copy in memory alone", "fs-verity digest alone, all threads", "write + flush alone"];
+        for (name, (_, spent)) in names.into_iter().zip(self.limits.named()) {
+            beside(name.into(), self.limits.bytes, spent);
+        }
+        for (name, spent) in &self.peers {
+            beside(format!("{name}, a process, no flush"), self.target, *spent);
+        }
+        rows
+    }
+
+    fn text(&self, args: &Bench) -> String {
+        let title = format!("{} → {}, median of {} runs", args.patch.display(), size(self.target), args.runs);
+        format!(
+            "{}\n{}  stages overlap, so together they may take longer than all of it\n  \
+             all of it takes {:.2}× the plain copy; peak private memory {}",
+            Paint::stdout().bold(&title),
+            table(&self.rows(), &[1, 2, 3]),
+            self.times(self.copied),
+            size(self.peak)
+        )
+    }
+
+    fn json(&self, runs: u32) -> Value {
+        let seconds = |list: &[(&str, Duration)]| -> Map<String, Value> {
+            list.iter().map(|(name, spent)| ((*name).to_owned(), json!(spent.as_secs_f64()))).collect()
+        };
+        let peer = |(name, spent): &(&str, Duration)| json!({ "tool": name, "seconds": spent.as_secs_f64(), "ratio": self.times(*spent) });
+        json!({
+            "runs": runs, "target_bytes": self.target, "seconds": self.total.as_secs_f64(),
+            "stages": seconds(&self.stages), "copy_seconds": self.copied.as_secs_f64(),
+            "ratio": self.times(self.copied), "peak_private_bytes": self.peak,
+            "limits": { "bytes": self.limits.bytes, "seconds": seconds(&self.limits.named()) },
+            "peers": self.peers.iter().map(peer).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn millis(spent: Duration) -> String {
+    format!("{:.1} ms", spent.as_secs_f64() * 1e3)
+}
+
+fn rate(bytes: u64, spent: Duration) -> String {
+    format!("{:.0} MB/s", bytes as f64 / 1e6 / spent.as_secs_f64().max(1e-9))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
