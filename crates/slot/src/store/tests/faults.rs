@@ -247,7 +247,7 @@ fn whether_a_stage_would_be_admitted_can_be_asked_without_writing() {
     assert_eq!(asks(&store, &newer, false), Err(Kind::Refused), "on trial");
     store.rollback(std::slice::from_ref(&c), "no", NOW).unwrap();
     assert_eq!(asks(&store, &new, false), Err(Kind::Denied));
-    assert_eq!(asks(&store, &new, true), Ok(Slot::A));
+    assert_eq!(asks(&store, &new, true), Ok(Slot::B));
     let low = Target { epoch: 0, ..newer };
     assert_eq!(asks(&store, &low, false), Err(Kind::Refused), "below the floor");
 }
