@@ -1,11 +1,11 @@
 //! The story itself.
 
 use crate::Error;
-use crate::permit::{held, permit};
+use crate::course::{Anew, Course, anew, course};
 use siding_apply::{Clock, Progress, Report, Throttle};
 use siding_image::{Component, Digest, Image, Version};
 use siding_patch::{Checked, Limits, Manifest, Trust};
-use siding_slot::{ComponentState, Refusal, Slot, Staging, Store, Target, TrialTerms};
+use siding_slot::{Slot, Staging, Store, Target, TrialTerms};
 use std::io::{ErrorKind, Read};
 
 /// What is asked for beside the patch itself.
@@ -84,35 +84,19 @@ pub fn install<R: Read + Send>(
 ) -> Result<Installed, Error> {
     let patch = siding_patch::open(reader, trust, limits)?; // who says so?
     let manifest = patch.manifest().clone();
-    let component = &permit(&manifest, store.state(), request)?.clone();
-    let wanted = &manifest.target.identity;
-    if let Some(denied) = component.denial(&wanted.digest).filter(|_| !request.retry_denied) {
-        let (component, denied) = (manifest.component.clone(), Box::new(denied.clone()));
-        return Err(siding_slot::Error::Refused(Refusal::Denied { component, denied }).into());
-    }
     let mut damaged = None;
-    if let Some(slot) = component.holding(wanted) {
-        if slot == component.active {
-            return Ok(was_active(&manifest, component));
-        }
-        if is_labelled(component, slot, &manifest) {
-            match check_there(store, &manifest, slot)? {
-                Ok(()) => return already_there(store, &manifest, slot, request),
-                // It is as if it were not there.
-                Err(error) => damaged = Some((slot, error)),
-            }
-        }
+    match course(store, &manifest, request)? {
+        Course::IsActive(slot) => return Ok(was_active(&manifest, store, slot)),
+        Course::IsThere(slot) => match check_there(store, &manifest, slot) {
+            Ok(()) => return already_there(store, &manifest, slot, request),
+            // It is as if it were not there.
+            Err(error) => damaged = Some((slot, error)),
+        },
+        Course::Apply(_) => {}
     }
-    let no_source = || Error::NoSource {
-        component: manifest.component.clone(),
-        version: manifest.source.version.clone(),
-        identity: manifest.source.identity,
-        held: held(component),
-    };
-    let slot = component.holding(&manifest.source.identity).ok_or_else(no_source)?; // which slot holds its source?
-    let source = store.image(&manifest.component, slot)?;
+    let Anew { source, .. } = anew(store, &manifest, request)?; // before anything is hashed
+    let source = store.image(&manifest.component, source)?;
     let target = target(&manifest);
-    store.may_stage(&manifest.component, &target, request.retry_denied)?; // before anything is hashed
     if let Some((slot, error)) = damaged {
         let reason = format!("its image is damaged: {error}");
         store.condemn(&manifest.component, slot, &reason, request.now)?;
@@ -142,12 +126,7 @@ fn carry_out<R: Read + Send>(
     request: &Request,
     progress: &mut dyn Progress,
 ) -> Result<Report, siding_apply::Error> {
-    match request.rate {
-        None => siding_apply::run(patch, source, staging, request.memory, progress),
-        Some(rate) => {
-            siding_apply::run(patch, source, &mut Throttle::new(staging, rate), request.memory, progress)
-        }
-    }
+    siding_apply::run(patch, source, &mut Throttle::new(staging, request.rate), request.memory, progress)
 }
 
 /// What was written before an apply failed is kept to go on with, unless the failure may lie in it.
@@ -167,37 +146,16 @@ fn failed(staging: Staging<'_>, error: siding_apply::Error) -> Error {
     error.into()
 }
 
-/// Whether the slot's record says of its image what the patch says of its target. If not, a patch is carried out
-/// although its bytes are there: version, epoch and what must restart are then recorded as signed.
-pub(crate) fn is_labelled(component: &ComponentState, slot: Slot, manifest: &Manifest) -> bool {
-    let target = target(manifest);
-    component.image(slot).is_some_and(|image| {
-        image.version == target.version
-            && image.epoch == target.epoch
-            && image.restart == target.restart
-            && image.advisories == target.advisories
-    })
-}
-
 /// What the active slot's record says, whatever the patch calls the same bytes.
-fn was_active(manifest: &Manifest, component: &ComponentState) -> Installed {
-    let done = installed(manifest.clone(), component.active, Outcome::WasActive, false, None);
-    let image = component.active_image();
+fn was_active(manifest: &Manifest, store: &Store, slot: Slot) -> Installed {
+    let done = installed(manifest.clone(), slot, Outcome::WasActive, false, None);
+    let image = store.state().get(&manifest.component).and_then(|component| component.image(slot));
     Installed { version: image.map_or(done.version, |image| image.version.clone()), ..done }
 }
 
-/// Whether an inactive slot that should hold the target does: the outer error is no answer, the inner one is no.
-fn check_there(
-    store: &Store,
-    manifest: &Manifest,
-    slot: Slot,
-) -> Result<Result<(), siding_slot::Error>, Error> {
-    let component = &manifest.component;
-    if slot == Slot::Base {
-        let (component, version) = (component.clone(), manifest.target.version.to_string());
-        return Err(siding_slot::Error::Refused(Refusal::IsBase { component, version }).into());
-    }
-    Ok(store.image(component, slot).and_then(|image| Ok(image.check()?)))
+/// Whether an inactive slot that should hold the target does.
+fn check_there(store: &Store, manifest: &Manifest, slot: Slot) -> Result<(), siding_slot::Error> {
+    Ok(store.image(&manifest.component, slot)?.check()?)
 }
 
 fn already_there(

@@ -5,12 +5,14 @@
 //! ```
 //!
 //! This is the only place where the applier and the slots meet. [`install`] carries the story out; what a
-//! patch may do on this device is decided in [`permit`], which does not write to disk.
+//! patch may do on this device is decided in [`permit`], and which way an install goes in `course.rs`, for [`plan`]
+//! as for [`install`]; neither writes to disk.
 //!
 //! On any error the running slot is what it was. What was staged is marked unusable in the record before its
 //! first byte is written, and stays so until all of it is there; the same patch may go on with it. An image that is
 //! here already but damaged is as if it were not here.
 
+mod course;
 mod error;
 mod install;
 mod permit;

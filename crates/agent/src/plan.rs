@@ -1,11 +1,11 @@
 //! What an install would do, found out without writing anything.
 
 use crate::Error;
-use crate::install::{Outcome, Request, is_labelled, target};
-use crate::permit::{held, permit};
+use crate::course::{Anew, Course, course};
+use crate::install::{Outcome, Request, target};
 use siding_image::{Component, Version};
 use siding_patch::{ChunkKind, Manifest};
-use siding_slot::{ComponentState, Refusal, Slot, Snapshot, Space};
+use siding_slot::{Slot, Snapshot, Space};
 
 /// What installing a patch would do.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Plan {
     pub version: Version,
     /// How it would end.
     pub outcome: Outcome,
-    /// The slot that holds the image the patch starts from.
+    /// The slot that holds the image the patch starts from, if it would be carried out.
     pub source: Option<Slot>,
     /// The slot it would be staged in, or is in already.
     pub slot: Slot,
@@ -43,12 +43,15 @@ pub struct Plan {
 /// Plans the install of a patch whose manifest was checked. Reads the store's record, and writes nothing.
 ///
 /// Fails as [`install`](crate::install) would, except for what only reading the images and the whole patch can tell.
+/// Room is told and not judged: a slot is emptied before it is written, and zeros take none.
 pub fn plan(store: &Snapshot, manifest: &Manifest, request: &Request) -> Result<Plan, Error> {
-    let component = permit(manifest, store.state(), request)?;
-    let source = component.holding(&manifest.source.identity);
+    let (outcome, source, slot) = match course(store, manifest, request)? {
+        Course::IsActive(slot) => (Outcome::WasActive, None, slot),
+        Course::IsThere(slot) => (Outcome::WasThere, None, slot),
+        Course::Apply(Anew { source, slot }) => (Outcome::Applied, Some(source), slot),
+    };
     let fresh = manifest.fresh_len();
     let space = store.space_for(&manifest.component, fresh)?;
-    let (outcome, slot) = ending(store, component, manifest, request, &space)?;
     let deltas = manifest.chunks.iter().filter(|chunk| chunk.kind != ChunkKind::Changes);
     let target = target(manifest);
     Ok(Plan {
@@ -67,40 +70,4 @@ pub fn plan(store: &Snapshot, manifest: &Manifest, request: &Request) -> Result<
         restart: target.restart,
         advisories: target.advisories,
     })
-}
-
-/// How the install would end, and with which slot.
-fn ending(
-    store: &Snapshot,
-    component: &ComponentState,
-    manifest: &Manifest,
-    request: &Request,
-    space: &Space,
-) -> Result<(Outcome, Slot), Error> {
-    let wanted = &manifest.target.identity;
-    if let Some(denied) = component.denial(&wanted.digest).filter(|_| !request.retry_denied) {
-        let (component, denied) = (manifest.component.clone(), Box::new(denied.clone()));
-        return Err(siding_slot::Error::Refused(Refusal::Denied { component, denied }).into());
-    }
-    if let Some(slot) = component.holding(wanted) {
-        if slot == component.active {
-            return Ok((Outcome::WasActive, slot));
-        }
-        if slot != Slot::Base && is_labelled(component, slot, manifest) {
-            return Ok((Outcome::WasThere, slot));
-        }
-    }
-    component.holding(&manifest.source.identity).ok_or_else(|| Error::NoSource {
-        component: manifest.component.clone(),
-        version: manifest.source.version.clone(),
-        identity: manifest.source.identity,
-        held: held(component),
-    })?;
-    let slot = store.may_stage(&manifest.component, &target(manifest), request.retry_denied)?;
-    siding_apply::fits(manifest, request.memory)?;
-    if !space.fits() {
-        let Space { needed, free, at } = space.clone();
-        return Err(siding_slot::Error::NoSpace { path: at, needed, free }.into());
-    }
-    Ok((Outcome::Applied, slot))
 }

@@ -86,7 +86,7 @@ impl fmt::Display for Error {
             ),
             Self::Memory { needed, allowed } => write!(
                 f,
-                "the patch takes {needed} bytes of memory to carry out, but {allowed} are allowed; nothing was written; allow more, or get a patch made of smaller chunks"
+                "the patch takes {needed} bytes of memory to carry out, but {allowed} are allowed; allow more, or get a patch made of smaller chunks"
             ),
             Self::Sink { offset, source } => {
                 write!(

@@ -1,7 +1,7 @@
 //! How much memory an apply may take, and what it does with it.
 
 use crate::{Error, core::TILE};
-use siding_patch::{ChunkKind, Manifest};
+use siding_patch::{ChunkKind, Coder, Manifest, Stored};
 
 /// What an apply may take by default, in bytes.
 pub const MEMORY: u64 = 32 << 20;
@@ -31,6 +31,9 @@ pub(crate) struct Budget {
     pub(crate) batch: usize,
     /// For each chunk: whether the next is prepared meanwhile.
     ahead: Vec<bool>,
+    memory: u64,
+    /// What is taken for the whole apply.
+    fixed: u64,
 }
 
 impl Budget {
@@ -53,7 +56,22 @@ impl Budget {
             }
             _ => false,
         });
-        Ok(Self { batch, ahead: ahead.collect() })
+        Ok(Self { batch, ahead: ahead.collect(), memory, fixed: held })
+    }
+
+    /// Whether there is room to decode a chunk with what its coders look back at, which no manifest lists.
+    pub(crate) fn admit(&self, stored: &Stored) -> Result<(), Error> {
+        let lens = stored.frames()?.into_iter().map(|frame| match frame.coder {
+            Coder::ZstdAfter(history) => history.len(),
+            _ => 0,
+        });
+        let histories: u64 = lens.fold(0, u64::saturating_add);
+        let chunk = decoding(stored.chunk().stored, stored.chunk().decoded);
+        let needed = self.fixed.saturating_add(chunk).saturating_add(histories);
+        if histories > 0 && needed > self.memory {
+            return Err(Error::Memory { needed, allowed: self.memory });
+        }
+        Ok(())
     }
 
     /// Whether the chunk after `chunk` is prepared while that is carried out.

@@ -52,8 +52,9 @@ pub struct Report {
 /// fresh content as it was written with its signed digest. Goes on where an interrupted apply of the same patch
 /// stopped, as far as `sink` remembers it and what it remembers is true.
 ///
-/// Fails before anything is written if the patch needs more memory: [`Error::Memory`]. On any other error the sink
-/// holds something unfinished. Says nothing about what survives a power cut: the sink does, and sealing.
+/// Fails with [`Error::Memory`] if the patch needs more memory: before anything is written ([`fits`](crate::fits)),
+/// but for what coders look back at, which shows when their chunk comes. On any other error the sink holds something
+/// unfinished. Says nothing about what survives a power cut: the sink does, and sealing.
 pub fn run<R: Read + Send>(
     patch: Checked<R>,
     source: &Image,
@@ -76,7 +77,7 @@ pub fn run<R: Read + Send>(
     output.skip_empty()?;
     run.skip = resume(&mut output, &layout, run.patch.manifest())?;
     let resumed = output.at.written;
-    let mut next = run.look_into(first)?;
+    let mut next = Next::of(first);
     while !matches!(next, Next::End) {
         next = run.step(next, &mut output, &layout)?;
     }
@@ -170,15 +171,14 @@ impl<R: Read + Send> Run<'_, R> {
             Next::Stored(stored) if stored.chunk().kind == ChunkKind::Model => {
                 self.source.model = Some(model(&stored, &mut self.clock)?);
                 drop(stored);
-                let after = self.next_chunk()?;
-                return self.look_into(after);
+                return Ok(Next::of(self.next_chunk()?));
             }
             Next::Stored(stored) if (stored.index() as u64) < self.skip => {
                 drop(stored);
-                let after = self.next_chunk()?;
-                return self.look_into(after);
+                return Ok(Next::of(self.next_chunk()?));
             }
             Next::Stored(stored) => {
+                self.budget.admit(&stored)?;
                 let history = |history: &History| output.history(stored.index(), self.source.image, history);
                 let streams = self.clock.time(Stage::Decode, || stored.decode(history))?;
                 (stored.index(), stored.chunk().target, streams)
@@ -189,27 +189,23 @@ impl<R: Read + Send> Run<'_, R> {
         let mut clocks = [Clock::default(), Clock::default()];
         let [builds, prepares] = &mut clocks;
         let mut work = Work { source, budget, clock: builds };
-        let (built, after) = if budget.ahead(index) {
-            rayon::join(|| work.chunk(index, len, &streams, output, layout), || prepare(patch, prepares))
-        } else {
-            let built = work.chunk(index, len, &streams, output, layout);
-            (built, Ok(Next::End))
+        let mut build = || work.chunk(index, len, &streams, output, layout);
+        let (built, after) = match budget.ahead(index) {
+            true => rayon::join(build, || Some(prepare(patch, prepares))),
+            false => (build(), None),
         };
-        let ahead = budget.ahead(index);
         clocks.iter().for_each(|clock| self.clock.add(clock));
         built?; // what went wrong first is told first
         output.checkpoint(index.saturating_add(1))?;
         drop(streams);
-        if ahead {
-            return after;
-        }
-        let after = self.next_chunk()?;
-        self.look_into(after)
+        after.unwrap_or_else(|| Ok(Next::of(self.next_chunk()?)))
     }
+}
 
-    /// Without looking ahead: a chunk is decoded when its turn comes.
-    fn look_into(&mut self, stored: Option<Stored>) -> Result<Next, Error> {
-        Ok(stored.map_or(Next::End, Next::Stored))
+impl Next {
+    /// Not looked into: it is decoded when its turn comes.
+    fn of(stored: Option<Stored>) -> Self {
+        stored.map_or(Self::End, Self::Stored)
     }
 }
 

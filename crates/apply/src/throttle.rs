@@ -4,19 +4,20 @@ use siding_image::{Checkpoint, Content, FileRef, Sink};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A sink that writes to another one no faster than so many bytes a second, over the whole of the work.
+/// A sink that writes to another one, no faster than so many bytes a second over the whole of the work if a rate is
+/// given.
 #[derive(Debug)]
 pub struct Throttle<'a, S> {
     sink: &'a mut S,
-    rate: u64,
+    rate: Option<u64>,
     begun: Instant,
     given: u64,
 }
 
 impl<'a, S: Sink> Throttle<'a, S> {
-    /// At most `rate` bytes a second to `sink`; 0 counts as 1.
-    pub fn new(sink: &'a mut S, rate: u64) -> Self {
-        Self { sink, rate: rate.max(1), begun: Instant::now(), given: 0 }
+    /// At most `rate` bytes a second to `sink`; without one, or with 0, as fast as it takes them.
+    pub fn new(sink: &'a mut S, rate: Option<u64>) -> Self {
+        Self { sink, rate, begun: Instant::now(), given: 0 }
     }
 }
 
@@ -28,7 +29,9 @@ impl<S: Sink> Sink for Throttle<'_, S> {
     fn write_at(&mut self, blob: usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.sink.write_at(blob, offset, bytes)?;
         self.given = self.given.saturating_add(bytes.len() as u64);
-        std::thread::sleep(ahead(self.given, self.rate, self.begun.elapsed()));
+        if let Some(rate) = self.rate {
+            std::thread::sleep(ahead(self.given, rate, self.begun.elapsed()));
+        }
         Ok(())
     }
 

@@ -298,3 +298,25 @@ fn a_changed_patch_makes_what_it_says_or_nothing() {
         assert!(apply(&good[..len], &old).is_err(), "cut to {len}");
     }
 }
+
+/// The manifest does not say how far back a chunk's coder looks; memory is kept to all the same.
+#[test]
+fn what_a_coder_looks_back_at_counts_as_memory() {
+    let source: Vec<u8> =
+        (0..4u32 << 20).map(|i| (i.wrapping_mul(i | 1).wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
+    let target = &source[1 << 20..][..64 << 10];
+    let whole = History { source_offset: 0, source_len: source.len() as u64, target_len: 0 };
+    let list = [Instruction { literals: target, from: 0, source: &[], target: &[] }];
+    let chunk = encode_delta(&list, 0, Packing::zstd(3), Some((whole, &source))).unwrap();
+    assert!(chunk.bytes.len() < 2000, "the coder looks back: {}", chunk.bytes.len());
+    let old = image(&source);
+    let patch = patch(&old, target, &[chunk]);
+    let within = |memory| {
+        let checked =
+            siding_patch::open(patch.as_slice(), &siding_patch::Trust::anyone(), &Limits::default());
+        siding_apply::check(checked.unwrap(), &old, memory, &mut siding_apply::NoProgress)
+    };
+    within(16 << 20).unwrap();
+    let refused = within(4 << 20).unwrap_err();
+    assert!(matches!(refused, Error::Memory { needed, .. } if needed > 4 << 20), "{refused}");
+}

@@ -206,7 +206,7 @@ pub(crate) struct BenchTrustArgs {
 /// What the work may take of the machine.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct LoadArgs {
-    /// Keep to so much private memory, such as 16M; a patch that needs more is refused before anything is written
+    /// Keep to so much private memory, such as 16M; a patch that needs more is refused
     #[arg(long, value_name = "BYTES", value_parser = crate::bytes::parse, default_value = "32M")]
     pub(crate) memory: u64,
     /// Work in the background: lowest priority for the processor, and with it for the disk

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::Read;
 use std::time::Instant;
 
-/// How fast dense streams decode on one core, in bytes a second: docs/performance.md.
+/// How fast dense streams decode on one core, in bytes a second: docs/decisions/0010-three-coders.md.
 const DECODING: f64 = 30e6;
 
 pub(crate) fn forecast(args: &InstallArgs, trust: &Trust, request: &Request) -> Result<Reply, Failure> {
@@ -48,14 +48,16 @@ fn text(plan: &Plan, patch: u64, seconds: Option<f64>) -> String {
         Outcome::WasThere => format!("is in slot {} already; its bytes would be checked", plan.slot),
         Outcome::WasActive => "is active already; nothing to do".to_owned(),
     };
-    let source = plan.source.map_or("no slot has it".to_owned(), |slot| format!("in slot {slot}"));
+    let source = plan.source.map_or_else(String::new, |slot| format!(", in slot {slot}"));
     let mut rows = vec![
-        vec!["starts from".into(), format!("{}, {source}", plan.from)],
+        vec!["starts from".into(), format!("{}{source}", plan.from)],
         vec!["patch".into(), size(patch)],
         vec!["image".into(), format!("{}, {} of it written anew", size(plan.image), size(plan.fresh))],
     ];
     let (needed, free) = (size(plan.space.needed), size(plan.space.free));
-    rows.push(vec!["space".into(), format!("{needed} of {free} free at {}", plan.space.at.display())]);
+    let fits =
+        if plan.space.fits() { "" } else { "; fits only if the slot holds enough now, or much is zeros" };
+    rows.push(vec!["space".into(), format!("{needed} of {free} free at {}{fits}", plan.space.at.display())]);
     rows.push(vec!["memory".into(), format!("{} suffice", size(plan.memory))]);
     if let Some(seconds) = seconds {
         let time = if seconds < 1.0 { "less than a second".into() } else { format!("about {seconds:.0} s") };
@@ -76,7 +78,7 @@ fn json(plan: &Plan, patch: u64, seconds: Option<f64>) -> serde_json::Value {
         "outcome": outcome(plan.outcome),
         "source": plan.source.map(Slot::name), "slot": plan.slot.name(),
         "patch": patch, "image": plan.image, "fresh": plan.fresh, "memory": plan.memory,
-        "space": { "needed": plan.space.needed, "free": plan.space.free, "at": plan.space.at },
+        "space": { "needed": plan.space.needed, "free": plan.space.free, "at": plan.space.at, "fits": plan.space.fits() },
         "seconds": seconds, "restart": plan.restart, "advisories": plan.advisories,
     })
 }

@@ -26,10 +26,5 @@ pub(crate) fn run<R: Read + Send>(
     sink: &mut impl Sink,
     progress: &mut dyn Progress,
 ) -> Result<Report, Failure> {
-    Ok(match args.rate {
-        None => siding_apply::run(patch, source, sink, args.memory, progress)?,
-        Some(rate) => {
-            siding_apply::run(patch, source, &mut Throttle::new(sink, rate), args.memory, progress)?
-        }
-    })
+    Ok(siding_apply::run(patch, source, &mut Throttle::new(sink, args.rate), args.memory, progress)?)
 }
