@@ -151,7 +151,7 @@ impl Builder {
         }
         // Small streams share statistics and one head; large ones do better each on its own.
         if decoded <= adaptive::MOST && !streams.is_empty() {
-            let all = together(&streams, packing)?;
+            let all = in_two(&streams, packing, together(&streams, packing)?)?;
             if all.len() < bytes.len() {
                 bytes = all;
             }
@@ -208,6 +208,30 @@ impl Best {
     }
 }
 
+/// All streams in two frames, which a device decodes at the same time, unless `all` in one are much smaller.
+///
+/// The differences and the rest hardly share statistics and take about as long.
+fn in_two(streams: &[(Stream, &[u8])], packing: Packing, all: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let differs = |(stream, _): &(Stream, _)| matches!(stream, Stream::Gaps | Stream::Runs | Stream::Values);
+    let (differences, rest): (Vec<_>, Vec<_>) = streams.iter().copied().partition(differs);
+    let decoded = |part: &[(Stream, &[u8])]| part.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    if decoded(&differences).min(decoded(&rest)) < WORTH_A_THREAD || all.first() != Some(&ADAPTIVE) {
+        return Ok(all);
+    }
+    let two = [together(&differences, packing)?, together(&rest, packing)?].concat();
+    let most = all.len().saturating_add(all.len() / TWO_COST);
+    Ok(if two.len() <= most { two } else { all })
+}
+
+/// So many bytes take a device some 0.5 ms in the adaptive coder: another thread is awake by then.
+const WORTH_A_THREAD: usize = 2 << 10;
+
+/// Two frames may cost this part of one.
+const TWO_COST: usize = 48;
+
+/// The number of the adaptive coder.
+const ADAPTIVE: u8 = 4;
+
 /// One frame for all streams in whichever coding is smallest.
 fn together(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Vec<u8>, Error> {
     let plain = streams.iter().flat_map(|(_, bytes)| *bytes).copied().collect::<Vec<u8>>();
@@ -215,7 +239,7 @@ fn together(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Vec<u8>, Er
     let mut best = Best { coder: 0, history: None, bytes: plain };
     best.offer(1, None, packed);
     if packing.dense {
-        best.offer(4, None, adaptive::encode(streams));
+        best.offer(ADAPTIVE, None, adaptive::encode(streams));
     }
     Ok(best.frame(streams))
 }
