@@ -2,9 +2,9 @@
 
 use crate::Error;
 use crate::course::{Anew, Course, anew, course};
-use siding_apply::{Clock, Progress, Report, Throttle};
+use siding_apply::{Apply, Clock, Progress, Report, Throttle};
 use siding_image::{Component, Digest, Image, Version};
-use siding_patch::{Checked, Limits, Manifest, Trust};
+use siding_patch::{Limits, Manifest, Trust};
 use siding_slot::{Slot, Staging, Store, Target, TrialTerms};
 use std::io::{ErrorKind, Read};
 
@@ -101,10 +101,13 @@ pub fn install<R: Read + Send>(
         let reason = format!("its image is damaged: {error}");
         store.condemn(&manifest.component, slot, &reason, request.now)?;
     }
-    source.check().map_err(Error::Source)?;
+    // The patch's beginning is read meanwhile; a source that is not what it should be is told first.
+    let (checked, apply) = rayon::join(|| source.check(), || Apply::prepare(patch, request.memory));
+    checked.map_err(Error::Source)?;
+    let apply = apply?;
     // Durably forget the inactive slot first, or go on with what was begun there.
     let mut staging = store.stage(&manifest.component, &target, request.retry_denied, request.now)?;
-    let report = match carry_out(patch, &source, &mut staging, request, progress) {
+    let report = match carry_out(apply, &source, &mut staging, request, progress) {
         Ok(report) => report, // rebuilt, chunk by chunk
         Err(error) => return Err(failed(staging, error)),
     };
@@ -120,13 +123,13 @@ pub fn install<R: Read + Send>(
 
 /// Rebuilds the target in the slot, within what the request allows.
 fn carry_out<R: Read + Send>(
-    patch: Checked<R>,
+    apply: Apply<R>,
     source: &Image,
     staging: &mut Staging<'_>,
     request: &Request,
     progress: &mut dyn Progress,
 ) -> Result<Report, siding_apply::Error> {
-    siding_apply::run(patch, source, &mut Throttle::new(staging, request.rate), request.memory, progress)
+    apply.run(source, &mut Throttle::new(staging, request.rate), progress)
 }
 
 /// What was written before an apply failed is kept to go on with, unless the failure may lie in it.

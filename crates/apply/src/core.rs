@@ -16,8 +16,9 @@ use siding_image::Image;
 use siding_patch::{Step, Streams, Walker};
 use siding_predict::Model;
 
-/// The length of a tile in bytes: a whole number of digest blocks, and small enough for a core's L2 cache.
-pub const TILE: usize = 256 << 10;
+/// The length of a tile in bytes: a whole number of digest blocks, and short enough that no thread waits long for
+/// another's last one.
+pub const TILE: usize = 64 << 10;
 
 /// Where copies come from: the old image, as the model says it will look like once moved.
 #[derive(Debug)]

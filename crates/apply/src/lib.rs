@@ -32,7 +32,7 @@ pub use crate::core::TILE;
 pub use clock::{Clock, Stage};
 pub use error::Error;
 pub use memory::{MEMORY, fits, least_memory};
-pub use run::{NoProgress, Progress, Report, check, run};
+pub use run::{Apply, NoProgress, Progress, Report, check, run};
 #[doc(no_inline)]
 pub use siding_image::Sink;
 pub use throttle::Throttle;

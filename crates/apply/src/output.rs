@@ -39,16 +39,28 @@ impl<'a> Output<'a> {
         Self { layout, sink, progress, at: Position::default() }
     }
 
-    /// Hands tiles to the sink, in order.
+    /// Hands tiles to the sink, in order, as much at a time as goes to one content.
     pub(crate) fn write(&mut self, made: &Made) -> Result<(), Error> {
         let mut rest = made.bytes.as_slice();
-        for (len, leaves) in &made.tiles {
-            let (bytes, later) = rest.split_at_checked(*len).unwrap_or((rest, &[]));
+        let mut tiles = made.tiles.iter();
+        while !rest.is_empty() {
+            let Position { blob, blob_start, written, .. } = self.at;
+            let left = self.layout.fresh().get(blob).map_or(0, |file| file.size);
+            let left = left.saturating_sub(written.saturating_sub(blob_start));
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+            let (bytes, later) = rest.split_at_checked(len).unwrap_or((rest, &[]));
             rest = later;
-            let within = self.at.written.saturating_sub(self.at.blob_start);
-            let failed = |source| Error::Sink { offset: self.at.written, source };
-            self.sink.write_at(self.at.blob, within, bytes).map_err(failed)?;
-            self.at.push(self.layout, bytes.len() as u64, leaves)?;
+            let failed = |source| Error::Sink { offset: written, source };
+            self.sink.write_at(blob, written.saturating_sub(blob_start), bytes).map_err(failed)?;
+            // No tile reaches from one content into the next.
+            let mut pushed = 0usize;
+            while pushed < len
+                && let Some((len, leaves)) = tiles.next()
+            {
+                pushed = pushed.saturating_add(*len);
+                self.at.push(self.layout, *len as u64, leaves)?;
+            }
+            debug_assert!(pushed == len && len > 0, "tiles end where contents end");
         }
         self.progress.advanced(self.at.written, self.layout.len());
         Ok(())

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::clock::{Clock, Stage};
-use crate::core::{Plan, Source, Tile};
+use crate::core::{Plan, Source, TILE, Tile};
 use crate::output::{Made, Output, Recent, cut};
 use crate::resume::resume;
 use crate::{Error, memory};
@@ -45,16 +45,85 @@ pub struct Report {
     pub clock: Clock,
 }
 
-/// Rebuilds the target from `source` and `patch` into `sink`, in at most about `memory` bytes of private memory.
+/// A patch that is about to be carried out: read as far as its first instructions, and those decoded.
 ///
-/// Reads the patch sequentially and the source at random; uses rayon's current threads. Compares: the
-/// source's identity with the manifest, each chunk's bytes with its signed digest before decoding it, each
-/// fresh content as it was written with its signed digest. Goes on where an interrupted apply of the same patch
-/// stopped, as far as `sink` remembers it and what it remembers is true.
-///
-/// Fails with [`Error::Memory`] if the patch needs more memory: before anything is written ([`fits`](crate::fits)),
-/// but for what coders look back at, which shows when their chunk comes. On any other error the sink holds something
-/// unfinished. Says nothing about what survives a power cut: the sink does, and sealing.
+/// Making one needs no source, so it can be done while the source is being checked.
+#[derive(Debug)]
+pub struct Apply<R> {
+    patch: Checked<R>,
+    budget: memory::Budget,
+    clock: Clock,
+    changes: Changes,
+    model: Option<Model>,
+    first: Next,
+}
+
+impl<R: Read + Send> Apply<R> {
+    /// Reads and decodes what comes before the first bytes of the target, to be carried out in at most about `memory`
+    /// bytes of private memory.
+    ///
+    /// Reads the patch sequentially; uses rayon's current threads. Compares each chunk's bytes with its signed digest
+    /// before decoding it. Fails with [`Error::Memory`] if the patch needs more ([`fits`](crate::fits)).
+    pub fn prepare(mut patch: Checked<R>, memory: u64) -> Result<Self, Error> {
+        let budget = memory::Budget::of(patch.manifest(), memory)?;
+        let is_tree = patch.manifest().target.identity.kind == Kind::Tree;
+        let (mut clock, mut changes, mut model) = (Clock::default(), Changes::default(), None);
+        let first = loop {
+            let next = Next::of(&mut patch, &mut clock)?;
+            match next {
+                Next::Stored(stored) if stored.chunk().kind == ChunkKind::Changes && is_tree => {
+                    changes.append(stored.decode_changes()?);
+                }
+                Next::Stored(stored) if stored.chunk().kind == ChunkKind::Model => {
+                    model = Some(decode_model(&stored, &mut clock)?);
+                }
+                next => break next.decoded(&mut clock)?,
+            }
+        };
+        Ok(Self { patch, budget, clock, changes, model, first })
+    }
+
+    /// Rebuilds the target from `source` into `sink`.
+    ///
+    /// Reads the rest of the patch sequentially and the source at random; uses rayon's current threads. Compares: the
+    /// source's identity with the manifest, each chunk's bytes with its signed digest before decoding it, each
+    /// fresh content as it was written with its signed digest. Goes on where an interrupted apply of the same patch
+    /// stopped, as far as `sink` remembers it and what it remembers is true.
+    ///
+    /// Fails with [`Error::Memory`] if coders look back at more than there is memory for, which shows when their chunk
+    /// comes. On any error but [`Error::WrongSource`] the sink may hold something unfinished. Says nothing about what
+    /// survives a power cut: the sink does, and sealing.
+    pub fn run(
+        self,
+        source: &Image,
+        sink: &mut dyn Sink,
+        progress: &mut dyn Progress,
+    ) -> Result<Report, Error> {
+        let Self { patch, budget, clock, changes, model, first } = self;
+        let target = target(patch.manifest(), source, &changes)?;
+        drop(changes);
+        let layout = Layout::new(source, &target);
+        let made = patch.manifest().fresh_len();
+        if made != layout.len() {
+            return Err(Error::WrongLength { expected: layout.len(), got: made });
+        }
+        check_borders(patch.manifest(), &layout)?;
+        sink.begin(&target, layout.fresh()).map_err(|source| Error::Sink { offset: 0, source })?;
+        let mut output = Output::new(&layout, sink, progress);
+        output.skip_empty()?;
+        let skip = resume(&mut output, &layout, patch.manifest())?;
+        let resumed = output.at.written;
+        let mut run = Run { patch, source: Source { image: source, model }, budget, clock, skip };
+        let mut next = first;
+        while !matches!(next, Next::End) {
+            next = run.step(next, &mut output, &layout)?;
+        }
+        let written = output.at.written.saturating_sub(resumed);
+        Ok(Report { target, written, resumed, clock: run.clock })
+    }
+}
+
+/// [`Apply::prepare`] and [`Apply::run`] one after the other, for a source that was checked before.
 pub fn run<R: Read + Send>(
     patch: Checked<R>,
     source: &Image,
@@ -62,27 +131,7 @@ pub fn run<R: Read + Send>(
     memory: u64,
     progress: &mut dyn Progress,
 ) -> Result<Report, Error> {
-    let budget = memory::Budget::of(patch.manifest(), memory)?;
-    let source = Source { image: source, model: None };
-    let mut run = Run { patch, source, budget, clock: Clock::default(), skip: 0 };
-    let (first, target) = run.target()?;
-    let layout = Layout::new(run.source.image, &target);
-    let made = run.patch.manifest().fresh_len();
-    if made != layout.len() {
-        return Err(Error::WrongLength { expected: layout.len(), got: made });
-    }
-    check_borders(run.patch.manifest(), &layout)?;
-    sink.begin(&target, layout.fresh()).map_err(|source| Error::Sink { offset: 0, source })?;
-    let mut output = Output::new(&layout, sink, progress);
-    output.skip_empty()?;
-    run.skip = resume(&mut output, &layout, run.patch.manifest())?;
-    let resumed = output.at.written;
-    let mut next = Next::of(first);
-    while !matches!(next, Next::End) {
-        next = run.step(next, &mut output, &layout)?;
-    }
-    let written = output.at.written.saturating_sub(resumed);
-    Ok(Report { target, written, resumed, clock: run.clock })
+    Apply::prepare(patch, memory)?.run(source, sink, progress)
 }
 
 /// Does everything [`run`] does but write: proves that the patch turns `source` into its target.
@@ -110,16 +159,37 @@ fn check_borders(manifest: &Manifest, layout: &Layout) -> Result<(), Error> {
     Ok(())
 }
 
+/// What the target is. For a tree that is in the changes.
+fn target(manifest: &Manifest, source: &Image, changes: &Changes) -> Result<Content, Error> {
+    let (expected, got) = (manifest.source.identity, source.identity());
+    if expected != got {
+        return Err(Error::WrongSource { expected, got });
+    }
+    let target = manifest.target.identity;
+    if target.kind == Kind::File {
+        return Ok(Content::File(FileRef { size: target.size, digest: target.digest }));
+    }
+    let old = source.tree().ok_or(Error::WrongSource { expected, got })?;
+    let content = Content::Tree(old.with(changes).map_err(siding_patch::Error::Tree)?);
+    let made = content.identity();
+    if made != target {
+        let (expected, got) = (target.digest, made.digest);
+        return Err(Error::WrongTarget { part: "the tree's list of entries".into(), expected, got });
+    }
+    Ok(content)
+}
+
 struct Run<'a, R> {
     patch: Checked<R>,
     source: Source<'a>,
     budget: memory::Budget,
     clock: Clock,
-    /// So many chunks are done already, but for models, which are needed again.
+    /// So many chunks are done already.
     skip: u64,
 }
 
 /// The chunk that comes next, as far as it could be prepared while another was carried out.
+#[derive(Debug)]
 enum Next {
     /// There is none.
     End,
@@ -130,53 +200,15 @@ enum Next {
 }
 
 impl<R: Read + Send> Run<'_, R> {
-    fn next_chunk(&mut self) -> Result<Option<Stored>, Error> {
-        let patch = &mut self.patch;
-        Ok(self.clock.time(Stage::Read, || patch.next_chunk())?)
-    }
-
-    /// What the target is, and the first delta chunk. For a tree that is in the chunks of changes.
-    fn target(&mut self) -> Result<(Option<Stored>, Content), Error> {
-        let Manifest { source, target, .. } = self.patch.manifest().clone();
-        let (expected, got) = (source.identity, self.source.image.identity());
-        if expected != got {
-            return Err(Error::WrongSource { expected, got });
-        }
-        let mut next = self.next_chunk()?;
-        if target.identity.kind == Kind::File {
-            let file = FileRef { size: target.identity.size, digest: target.identity.digest };
-            return Ok((next, Content::File(file)));
-        }
-        let mut changes = Changes::default();
-        while let Some(chunk) = next.take_if(|stored| stored.chunk().kind == ChunkKind::Changes) {
-            changes.append(chunk.decode_changes()?);
-            next = self.next_chunk()?;
-        }
-        let old = self.source.image.tree().ok_or(Error::WrongSource { expected, got })?;
-        let tree = old.with(&changes).map_err(siding_patch::Error::Tree)?;
-        let content = Content::Tree(tree);
-        let made = content.identity();
-        if made != target.identity {
-            let (expected, got) = (target.identity.digest, made.digest);
-            return Err(Error::WrongTarget { part: "the tree's list of entries".into(), expected, got });
-        }
-        Ok((next, content))
-    }
-
     /// Carries out one chunk, and prepares the one after it meanwhile.
     fn step(&mut self, next: Next, output: &mut Output<'_>, layout: &Layout) -> Result<Next, Error> {
         let (index, len, streams) = match next {
             Next::End => return Ok(Next::End),
+            next if next.index() < self.skip => {
+                drop(next);
+                return Next::of(&mut self.patch, &mut self.clock);
+            }
             Next::Decoded(index, len, streams) => (index, len, streams),
-            Next::Stored(stored) if stored.chunk().kind == ChunkKind::Model => {
-                self.source.model = Some(model(&stored, &mut self.clock)?);
-                drop(stored);
-                return Ok(Next::of(self.next_chunk()?));
-            }
-            Next::Stored(stored) if (stored.index() as u64) < self.skip => {
-                drop(stored);
-                return Ok(Next::of(self.next_chunk()?));
-            }
             Next::Stored(stored) => {
                 self.budget.admit(&stored)?;
                 let history = |history: &History| output.history(stored.index(), self.source.image, history);
@@ -191,39 +223,51 @@ impl<R: Read + Send> Run<'_, R> {
         let mut work = Work { source, budget, clock: builds };
         let mut build = || work.chunk(index, len, &streams, output, layout);
         let (built, after) = match budget.ahead(index) {
-            true => rayon::join(build, || Some(prepare(patch, prepares))),
+            true => {
+                rayon::join(build, || Some(Next::of(patch, prepares).and_then(|next| next.decoded(prepares))))
+            }
             false => (build(), None),
         };
         clocks.iter().for_each(|clock| self.clock.add(clock));
         built?; // what went wrong first is told first
         output.checkpoint(index.saturating_add(1))?;
         drop(streams);
-        after.unwrap_or_else(|| Ok(Next::of(self.next_chunk()?)))
+        after.unwrap_or_else(|| Next::of(&mut self.patch, &mut self.clock))
     }
 }
 
 impl Next {
-    /// Not looked into: it is decoded when its turn comes.
-    fn of(stored: Option<Stored>) -> Self {
-        stored.map_or(Self::End, Self::Stored)
+    /// Read and checked, and not looked into.
+    fn of<R: Read>(patch: &mut Checked<R>, clock: &mut Clock) -> Result<Self, Error> {
+        let stored = clock.time(Stage::Read, || patch.next_chunk())?;
+        Ok(stored.map_or(Self::End, Self::Stored))
     }
-}
 
-/// Reads the next chunk, and decodes it if it stands by itself.
-fn prepare<R: Read>(patch: &mut Checked<R>, clock: &mut Clock) -> Result<Next, Error> {
-    let Some(stored) = clock.time(Stage::Read, || patch.next_chunk())? else { return Ok(Next::End) };
-    let leans = stored.frames()?.iter().any(|frame| matches!(frame.coder, Coder::ZstdAfter(_)));
-    if leans || stored.chunk().kind != ChunkKind::Delta {
-        return Ok(Next::Stored(stored));
+    /// Decoded, if it stands by itself.
+    fn decoded(self, clock: &mut Clock) -> Result<Self, Error> {
+        let Self::Stored(stored) = self else { return Ok(self) };
+        let leans = stored.frames()?.iter().any(|frame| matches!(frame.coder, Coder::ZstdAfter(_)));
+        if leans || stored.chunk().kind != ChunkKind::Delta {
+            return Ok(Self::Stored(stored));
+        }
+        let chunk = stored.index();
+        let none = |_: &History| Err(Error::Instructions { chunk, rule: "no frame of it has a history" });
+        let streams = clock.time(Stage::Decode, || stored.decode(none))?;
+        Ok(Self::Decoded(chunk, stored.chunk().target, streams))
     }
-    let chunk = stored.index();
-    let none = |_: &History| Err(Error::Instructions { chunk, rule: "no frame of it has a history" });
-    let streams = clock.time(Stage::Decode, || stored.decode(none))?;
-    Ok(Next::Decoded(chunk, stored.chunk().target, streams))
+
+    /// The chunk's number in the manifest.
+    fn index(&self) -> u64 {
+        match self {
+            Self::End => u64::MAX,
+            Self::Stored(stored) => stored.index() as u64,
+            Self::Decoded(index, ..) => *index as u64,
+        }
+    }
 }
 
 /// What moved. It comes before the first delta.
-fn model(stored: &Stored, clock: &mut Clock) -> Result<Model, Error> {
+fn decode_model(stored: &Stored, clock: &mut Clock) -> Result<Model, Error> {
     let chunk = stored.index();
     let no_history = |_: &History| Err(Error::Instructions { chunk, rule: "a model refers to a history" });
     let streams = clock.time(Stage::Decode, || stored.decode(no_history))?;
@@ -231,6 +275,9 @@ fn model(stored: &Stored, clock: &mut Clock) -> Result<Model, Error> {
         [Stream::Regions, Stream::StepAddresses, Stream::StepShifts].map(|stream| streams.get(stream));
     Model::decode(regions, addresses, shifts).map_err(|rule| Error::Instructions { chunk, rule })
 }
+
+/// A chunk is made in some four batches, so that what is written overlaps with what is made, but of no fewer bytes.
+const LEAST: usize = 4 * TILE;
 
 /// What carrying out one chunk takes.
 struct Work<'a> {
@@ -251,8 +298,9 @@ impl Work<'_> {
     ) -> Result<(), Error> {
         let mut plan = Plan::new(index, streams, output.at.written, len)?;
         let (mut before, mut spare) = (Made::default(), Made::default());
+        let quarter = usize::try_from(len / 4).unwrap_or(usize::MAX);
+        let most = quarter.max(LEAST).min(self.budget.batch);
         loop {
-            let most = self.budget.batch;
             let batch = self.clock.time(Stage::Plan, || plan.batch(most, |at| cut(layout, at)))?;
             let mut writes = Clock::default();
             let clock = &mut *self.clock;

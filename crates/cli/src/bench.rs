@@ -16,7 +16,6 @@ use limits::Limits;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use siding_apply::{Clock, NoProgress};
-use siding_image::Image;
 use siding_patch::Trust;
 use siding_slot::Builder;
 use std::fs::{self, File};
@@ -79,10 +78,10 @@ pub(crate) fn bench(args: &Bench) -> Result<Reply, Failure> {
 fn run(args: &Bench, out: &Path) -> Result<Run, Failure> {
     let start = Instant::now();
     let patch = siding_patch::open(reader(&args.patch)?, &Trust::anyone(), &siding_patch::Limits::default())?;
-    let old = Image::open(&args.old)?;
+    let (old, apply) = load::prepare(&args.load, patch, &args.old)?;
     let check_source = start.elapsed();
     let mut builder = Builder::create(out)?;
-    let report = load::run(&args.load, patch, &old, &mut builder, &mut NoProgress)?;
+    let report = load::run(&args.load, apply, &old, &mut builder, &mut NoProgress)?;
     let sealing = Instant::now();
     builder.finish(Some(&old))?;
     Ok(Run { check_source, clock: report.clock, seal: sealing.elapsed(), total: start.elapsed() })
@@ -140,7 +139,7 @@ struct Figures {
 impl Figures {
     fn stages(runs: &[Run]) -> Vec<(&'static str, Duration)> {
         let of = |part: &dyn Fn(&Run) -> Duration| median(runs.iter().map(part).collect());
-        let mut stages = vec![("check the source", of(&|run| run.check_source))];
+        let mut stages = vec![("check the source, decode ahead", of(&|run| run.check_source))];
         stages.extend(Clock::STAGES.map(|(stage, name)| (name, of(&|run| run.clock.spent(stage)))));
         stages.push(("flush, read back, compare", of(&|run| run.seal)));
         stages

@@ -2,10 +2,11 @@
 
 use crate::args::LoadArgs;
 use crate::failure::Failure;
-use siding_apply::{Progress, Report, Sink, Throttle};
+use siding_apply::{Apply, Progress, Report, Sink, Throttle};
 use siding_image::Image;
 use siding_patch::Checked;
 use std::io::Read;
+use std::path::Path;
 
 /// Threads started from here on get the lowest priority for the processor if that was asked for. With it goes the lowest that
 /// Linux gives to its reads and writes, unless that was set by itself (ioprio_set(2)).
@@ -18,13 +19,23 @@ pub(crate) fn be_nice(args: &LoadArgs) -> Result<(), Failure> {
     done.map_err(|e| Failure::failed(format!("cannot lower the priority: {e}")))
 }
 
+/// Opens and checks the source, and reads the patch's beginning meanwhile.
+pub(crate) fn prepare<R: Read + Send>(
+    args: &LoadArgs,
+    patch: Checked<R>,
+    source: &Path,
+) -> Result<(Image, Apply<R>), Failure> {
+    let (image, apply) = rayon::join(|| Image::open(source), || Apply::prepare(patch, args.memory));
+    Ok((image?, apply?))
+}
+
 /// Carries a patch out within what is allowed.
 pub(crate) fn run<R: Read + Send>(
     args: &LoadArgs,
-    patch: Checked<R>,
+    apply: Apply<R>,
     source: &Image,
     sink: &mut impl Sink,
     progress: &mut dyn Progress,
 ) -> Result<Report, Failure> {
-    Ok(siding_apply::run(patch, source, &mut Throttle::new(sink, args.rate), args.memory, progress)?)
+    Ok(apply.run(source, &mut Throttle::new(sink, args.rate), progress)?)
 }

@@ -39,10 +39,10 @@ pub(crate) fn apply(args: &Apply, mut show: &Show) -> Result<Reply, Failure> {
         false => "every digest is the signed one",
         true => "every digest is the patch's, for which nobody vouched",
     };
-    let old = Image::open(&args.old)?;
+    let (old, apply) = load::prepare(&args.load, patch, &args.old)?;
     let mut builder = Builder::create(&out.building)?;
     builder.made_from(&old);
-    let report = load::run(&args.load, patch, &old, &mut builder, &mut show)?;
+    let report = load::run(&args.load, apply, &old, &mut builder, &mut show)?;
     show.finish();
     builder.finish(Some(&old))?;
     out.keep()?;

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
 /// How much one task reads and hashes at a time; what a thread holds.
-const TASK: usize = 64 * BLOCK;
+const TASK: usize = 16 * BLOCK;
 /// How much is hashed before the digests are folded into the tree, in order.
 const BATCH: u64 = 64 * TASK as u64;
 
