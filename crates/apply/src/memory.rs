@@ -7,10 +7,13 @@ use siding_patch::{ChunkKind, Coder, Manifest, Stored};
 pub const MEMORY: u64 = 32 << 20;
 
 /// The largest batch, in bytes: a handful of tiles for each of a handful of threads.
-const MOST: u64 = 8 * TILE as u64;
+const MOST: u64 = 32 * TILE as u64;
 
-/// What there is beside chunks and batches, in bytes: coders' tables, threads' stacks, the manifest.
-const REST: u64 = 2 << 20;
+/// What there is beside chunks and batches, in bytes: threads' stacks and buffers, the manifest, the program itself.
+const REST: u64 = 1 << 20;
+
+/// What the adaptive coder takes for its tables at most, in bytes, in all frames of a chunk together.
+const ADAPTIVE: u64 = 3 << 20;
 
 /// Whether a patch can be carried out in `memory` bytes of private memory.
 pub fn fits(manifest: &Manifest, memory: u64) -> Result<(), Error> {
@@ -86,7 +89,9 @@ fn resident(manifest: &Manifest) -> u64 {
     models.map(|chunk| chunk.decoded.saturating_mul(12)).sum()
 }
 
-/// What decoding a chunk takes: its bytes as they came, its streams, and in a coder as much as these at the worst.
+/// What decoding a chunk takes: its bytes as they came, its streams, and in a coder as much as these at the worst, or
+/// what the adaptive coder takes if the chunk is small enough for that.
 fn decoding(stored: u64, decoded: u64) -> u64 {
-    stored.saturating_add(decoded.saturating_mul(2))
+    let coder = if decoded <= Coder::ADAPTIVE_MOST { decoded.max(ADAPTIVE) } else { decoded };
+    stored.saturating_add(decoded).saturating_add(coder)
 }

@@ -19,6 +19,21 @@ pub(crate) fn be_nice(args: &LoadArgs) -> Result<(), Failure> {
     done.map_err(|e| Failure::failed(format!("cannot lower the priority: {e}")))
 }
 
+/// Has large buffers taken from the system one by one and given back when they are dropped, if memory is short: the
+/// C library would keep some for each thread.
+pub(crate) fn be_frugal(args: &LoadArgs) {
+    #[cfg(target_env = "gnu")]
+    if args.memory < siding_apply::MEMORY {
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: it sets a number that every later allocation looks at; no other thread has started yet. Where it
+        // fails, more is kept.
+        #[allow(unsafe_code)] // the C library offers no other way
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        }
+    }
+}
+
 /// Opens and checks the source, and reads the patch's beginning meanwhile.
 pub(crate) fn prepare<R: Read + Send>(
     args: &LoadArgs,

@@ -38,8 +38,11 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     // Before any thread is started: a priority is a thread's, and those it starts have it too.
-    let nice = args.verb.load().map_or(Ok(()), load::be_nice);
-    let done = nice.and_then(|()| pool(args.threads)?.install(|| run(&args)));
+    let modest = args.verb.load().map_or(Ok(()), |args| {
+        load::be_frugal(args);
+        load::be_nice(args)
+    });
+    let done = modest.and_then(|()| pool(args.threads)?.install(|| run(&args)));
     match done {
         Ok(reply) => reply.print(args.json),
         Err(failure) => failure.print(args.json),

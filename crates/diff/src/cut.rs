@@ -5,7 +5,7 @@ use siding_patch::{Instruction, Layout};
 
 /// A chunk's streams together have about so many bytes: small enough for a device's memory and for several
 /// threads to have work, large enough to pack well.
-const DECODED: usize = 4 << 20;
+const DECODED: usize = 7 << 18;
 /// A chunk makes at most so many bytes of the target, so that there is progress to show and to keep.
 const TARGET: usize = 64 << 20;
 /// Covers and literals are weighed in steps of this many bytes, so a chunk may exceed the above by one step.

@@ -139,3 +139,28 @@ fn metadata_alone_needs_no_delta() {
     assert!(apply(&patch, &old).is_empty());
     assert!(patch.len() < 1000, "{}", patch.len());
 }
+
+/// A device that spares 8 MiB can use any patch, unless much more moved than in any program at hand.
+#[test]
+fn what_is_made_is_carried_out_in_8_mib() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: Vec<u8>| {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        Image::open(&dir.path().join(name)).unwrap()
+    };
+    let mut state = 1u64;
+    let mut byte = |values: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % values
+    };
+    let old = write("old", vec![0; 4096]);
+    // What no coder makes smaller, and what LZMA makes a little smaller than others do.
+    for (name, values) in [("noise", 256), ("few", 40)] {
+        let new = write(name, (0..5 << 20).map(|_| byte(values) as u8).collect());
+        let patch = patch(&old, &new, Level::Default);
+        let checked = siding_patch::open(patch.as_slice(), &Trust::anyone(), &Limits::default()).unwrap();
+        let chunks = checked.manifest().chunks.len();
+        let needed = siding_apply::least_memory(checked.manifest());
+        assert!(chunks > 1 && needed <= 8 << 20, "{name}: {needed} bytes for {chunks} chunks");
+    }
+}

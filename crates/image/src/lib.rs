@@ -11,7 +11,7 @@
 //! * [`Tree`] is the canonical description of a directory: parsed once, and then known to be safe to build.
 //! * [`Image`] is an image on disk, opened for reading: its identity and its bytes as one flat space.
 //!
-//! Files are mapped read-only in `map.rs`, the only file of the project that contains `unsafe`.
+//! Files are mapped read-only in `map.rs`, the only place of a library here that contains `unsafe`.
 //! Nothing in this crate writes to a disk.
 
 mod component;

@@ -1,4 +1,4 @@
-//! A file's bytes, read-only: the one place where files are mapped, and the one file with `unsafe`.
+//! A file's bytes, read-only: the one place where files are mapped, and the one of a library with `unsafe`.
 #![allow(unsafe_code)]
 
 use crate::{Error, file};

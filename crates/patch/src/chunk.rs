@@ -162,7 +162,7 @@ impl Stored {
         if total != self.chunk.decoded {
             return Err(self.malformed("its streams' lengths do not add up to the signed decoded length"));
         }
-        if total > adaptive::MOST as u64 && frames.iter().any(|(frame, _)| frame.coder == Coder::Adaptive) {
+        if total > Coder::ADAPTIVE_MOST && frames.iter().any(|(frame, _)| frame.coder == Coder::Adaptive) {
             return Err(self.malformed("an adaptive frame is in a chunk of more than 128 KiB"));
         }
         Ok(frames)

@@ -25,9 +25,12 @@ pub(crate) fn decode(bytes: &[u8], len: usize) -> Result<Vec<u8>, Bad> {
         LzmaReader::new_with_props(bytes, len as u64, *props, dictionary, None).map_err(|_| Bad)?;
     let mut out = Vec::new();
     out.try_reserve_exact(len).map_err(|_| Bad)?;
-    reader.by_ref().take((len as u64).saturating_add(1)).read_to_end(&mut out).map_err(|_| Bad)?;
+    out.resize(len, 0);
+    // Asked for all at once, the dictionary need not grow bit by bit, which takes more while it is moved.
+    reader.read_exact(&mut out).map_err(|_| Bad)?;
+    let over = reader.read(&mut [0]).map_err(|_| Bad)?;
     let (rest, buffered) = reader.into_parts();
-    let exact = out.len() == len && rest.is_empty() && buffered.is_empty();
+    let exact = over == 0 && rest.is_empty() && buffered.is_empty();
     if exact { Ok(out) } else { Err(Bad) }
 }
 

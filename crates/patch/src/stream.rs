@@ -1,7 +1,7 @@
 //! What a chunk's frames hold and how they are coded: names, and a decoded chunk's bytes by name.
 //! `docs/format.md` section 4.2.
 
-use crate::ChunkKind;
+use crate::{ChunkKind, adaptive};
 use std::ops::Range;
 
 /// A named run of bytes inside a chunk.
@@ -121,6 +121,9 @@ impl History {
 }
 
 impl Coder {
+    /// Only a chunk of at most so many decoded bytes may have adaptive frames.
+    pub const ADAPTIVE_MOST: u64 = adaptive::MOST as u64;
+
     /// The name used in `docs/format.md` and by `siding inspect`.
     pub fn name(self) -> &'static str {
         match self {
