@@ -1,6 +1,7 @@
 //! The shift map: for any old address, how far its content moved.
 
 use crate::field::sign_extend;
+use std::ops::Range;
 
 /// A piecewise constant function of addresses: from each step on, up to the next, one shift.
 ///
@@ -49,15 +50,29 @@ impl ShiftMap {
     }
 
     /// How far what was at `address` moved.
+    #[inline]
     pub fn shift(&self, address: u64) -> i64 {
+        self.steps.get(self.begun(address).wrapping_sub(1)).map_or(0, |(_, shift)| *shift)
+    }
+
+    /// How far what was at `address` moved, and addresses around it that moved as far: those up to the next step.
+    pub(crate) fn around(&self, address: u64) -> (i64, Range<u64>) {
+        let begun = self.begun(address);
+        let end = self.steps.get(begun).map_or(u64::MAX, |(address, _)| *address);
+        let (start, shift) = self.steps.get(begun.wrapping_sub(1)).copied().unwrap_or_default();
+        (shift, start..end)
+    }
+
+    /// How many steps begin at `address` or before.
+    #[inline]
+    fn begun(&self, address: u64) -> usize {
         let Some((first, _)) = self.steps.first() else { return 0 };
         let Some(within) = address.checked_sub(*first) else { return 0 };
         let bucket = usize::try_from(within >> self.bits).unwrap_or(usize::MAX);
         let low = self.index.get(bucket).or(self.index.last()).map_or(0, |at| *at as usize);
         let high = self.index.get(bucket.saturating_add(1)).map_or(self.steps.len(), |at| *at as usize);
         let here = self.steps.get(low..high).unwrap_or_default();
-        let upto = low.saturating_add(here.partition_point(|(start, _)| *start <= address));
-        self.steps.get(upto.wrapping_sub(1)).map_or(0, |(_, shift)| *shift)
+        low.saturating_add(here.partition_point(|(start, _)| *start <= address))
     }
 }
 

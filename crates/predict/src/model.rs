@@ -1,7 +1,7 @@
 //! What a device is told so that it can predict: where references may stand, which addresses exist, what moved.
 
 use crate::codec::Broken;
-use crate::{Kind, Place, Reference, SPACE, ShiftMap};
+use crate::{Base, Form, Kind, Place, Reference, SPACE, ShiftMap};
 use std::ops::Range;
 
 /// A run of the source's flat space that is one thing: a section, or part of one.
@@ -181,13 +181,23 @@ impl Model {
     pub fn predict(&self, region: &Region, bytes: &[u8], window: Range<usize>, moved: i64, out: &mut [u8]) {
         let place =
             Place { bytes, address: region.address, link: region.link, spans: self.spans_of(region.address) };
+        // What is nearby mostly moved as far as the place: what points there stays, and nothing need be looked up.
+        let (shift, near) = self.map.around(place.at(window.start));
+        let near = if shift == moved { near } else { 0..0 };
         region.kind.find(&place, window.clone(), &mut |page: Range<usize>, reference: Reference| {
+            if reference.base == Base::Place
+                && near.contains(&reference.target)
+                && reference.form == Form::U32
+            {
+                return;
+            }
             // A page answers for its own bytes only.
             let limits = page.start.max(window.start)..page.end.min(window.end);
             self.write(&place, reference, limits, window.start, moved, out);
         });
     }
 
+    #[inline]
     fn write(
         &self,
         place: &Place<'_>,
@@ -198,14 +208,36 @@ impl Model {
         out: &mut [u8],
     ) {
         let Reference { at, form, .. } = reference;
-        let wide = form.len() == 8;
-        let old = if wide { place.u64(at) } else { place.u32(at).map(u64::from) };
-        let Some(old) = old else { return };
-        let new = reference.predicted(old, place.at(at), moved, &self.map);
-        if new == old {
+        let new = if form == Form::U32 && reference.base == Base::Place {
+            // Nearly all there is in code.
+            let by = self.map.shift(reference.target).wrapping_sub(moved);
+            if by == 0 {
+                return;
+            }
+            let Some(old) = place.u32(at) else { return };
+            u64::from(old).wrapping_add_signed(by)
+        } else {
+            let wide = form.len() == 8;
+            let old = if wide { place.u64(at) } else { place.u32(at).map(u64::from) };
+            let Some(old) = old else { return };
+            let new = reference.predicted(old, place.at(at), moved, &self.map);
+            if new == old {
+                return;
+            }
+            new
+        };
+        let bytes = new.to_le_bytes();
+        // All four at once, but where a window or a page cuts the field.
+        if form == Form::U32
+            && limits.start <= at
+            && reference.end() <= limits.end
+            && let Some(out) = out.get_mut(at.saturating_sub(start)..)
+            && let (Some(out), Some(low)) = (out.first_chunk_mut::<4>(), bytes.first_chunk())
+        {
+            *out = *low;
             return;
         }
-        for (byte, at) in new.to_le_bytes().into_iter().zip(at..reference.end()) {
+        for (byte, at) in bytes.into_iter().zip(at..reference.end()) {
             if limits.contains(&at)
                 && let Some(out) = out.get_mut(at.saturating_sub(start))
             {

@@ -162,7 +162,7 @@ impl Place<'_> {
         self.span(address).is_some_and(|span| span.code)
     }
 
-    fn span(&self, address: u64) -> Option<&Span> {
+    pub(crate) fn span(&self, address: u64) -> Option<&Span> {
         let index = self.spans.partition_point(|span| span.end <= address);
         self.spans.get(index).filter(|span| span.start <= address)
     }

@@ -14,70 +14,173 @@ pub const PAGE: usize = 128;
 /// How far before its page a sweep begins, to be in step when it arrives.
 const RUN_UP: usize = 64;
 
-const _: () = assert!(RUN_UP <= PAGE && RUN_UP <= u64::BITS as usize);
+/// A sweep goes over so many pages at most before its fields are reported.
+const MOST: usize = 4;
 
-/// Each page is swept from its own run-up on. Once that meets an instruction that the sweep of the page before
-/// has met, both go the same way, so the rest of the run-up is skipped: a long window costs little more than one
-/// sweep.
+/// How many bytes that are, with the run-up.
+const REACH: usize = RUN_UP + MOST * PAGE;
+
+/// More fields than there can be in them: an instruction with a field takes five bytes at least.
+const FIELDS: usize = 128;
+
+const _: () = assert!(RUN_UP <= PAGE && FIELDS * 5 > REACH && REACH < u16::MAX as usize);
+
+/// What a sweep over some pages met. Distances count from its origin.
+struct Trail {
+    /// Where it began.
+    origin: usize,
+    /// For each byte: whether an instruction begins there.
+    begins: [bool; REACH],
+    /// Where fields lie, in order, and how far behind that their instructions end.
+    fields: [(u16, u16); FIELDS],
+    /// How many fields there are.
+    count: usize,
+}
+
+/// Where an instruction begins is known only once the one before is measured, and a processor has time for more
+/// while it waits. So two stretches of pages are swept in lock-step, each in one go.
+///
+/// A page's own sweep begins at its run-up. Once that meets an instruction that the sweep of its stretch has met, both
+/// go the same way, so what that found is what the page finds. Nearly always they meet within a few instructions.
+#[allow(clippy::arithmetic_side_effects)] // positions in a slice, and at most a few pages more
 pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Range<usize>, Reference)) {
-    // Of the sweep before: where instructions begin in the run-up of this one's page.
-    let mut met = 0u64;
-    for start in (window.start & !(PAGE - 1)..window.end).step_by(PAGE) {
-        let end = start.saturating_add(PAGE);
-        let part = start.max(window.start)..end.min(window.end);
-        let mut report = |field: usize, end: usize| {
-            if field < part.end
-                && field.saturating_add(4) > part.start
-                && let Some(reference) = reference(place, field, end)
+    let near = place.span(place.address).map_or(0..0, |span| span.start..span.end);
+    let mut first = window.start & !(PAGE - 1);
+    if window.end <= first + PAGE {
+        // Much of what is copied is short, and a trail is not for nothing.
+        return alone(place, first.saturating_sub(RUN_UP), window.end, &mut |field, end| {
+            if field < window.end
+                && field + 4 > window.start
+                && let Some(reference) = reference(place, &near, field, end)
             {
-                found(part.clone(), reference);
+                found(window.clone(), reference);
             }
-        };
-        let run_up = start.saturating_sub(RUN_UP);
-        let mut at = run_up;
-        while at < start {
-            let ahead = met >> bit(at, run_up);
-            if ahead & 1 == 1 {
-                // To the last one met: it may reach into this page.
-                at = at.saturating_add(ahead.ilog2() as usize);
-                met = 0;
+        });
+    }
+    let mut trails = [Trail::new(), Trail::new()];
+    while first < window.end {
+        let pages = (window.end - first).div_ceil(PAGE).min(2 * MOST).div_ceil(2);
+        let middle = (first + pages * PAGE).min(window.end);
+        let last = (middle + pages * PAGE).min(window.end);
+        sweep(place, &mut trails, [first..middle, middle..last]);
+        for (trail, stretch) in trails.iter().zip([first..middle, middle..last]) {
+            let mut passed = 0;
+            for start in stretch.step_by(PAGE) {
+                let part = start.max(window.start)..window.end.min(start + PAGE);
+                trail.report(place, start, part.end, &mut passed, &mut |field, end| {
+                    if field < part.end
+                        && field + 4 > part.start
+                        && let Some(reference) = reference(place, &near, field, end)
+                    {
+                        found(part.clone(), reference);
+                    }
+                });
             }
-            at = step(place, at, &mut report);
         }
-        met = 0;
-        let next = end.saturating_sub(RUN_UP);
-        while at < next.min(part.end) {
-            at = step(place, at, &mut report);
+        first = last;
+    }
+}
+
+/// Sweeps two stretches that begin with a page at the same time.
+fn sweep(place: &Place<'_>, [one, two]: &mut [Trail; 2], [first, second]: [Range<usize>; 2]) {
+    let (mut a, mut b) = (one.begin(&first), two.begin(&second));
+    while a < first.end && b < second.end {
+        a = one.step(place, a);
+        b = two.step(place, b);
+    }
+    while a < first.end {
+        a = one.step(place, a);
+    }
+    while b < second.end {
+        b = two.step(place, b);
+    }
+}
+
+#[allow(clippy::arithmetic_side_effects)] // as above
+impl Trail {
+    fn new() -> Self {
+        Self { origin: 0, begins: [false; REACH], fields: [(0, 0); FIELDS], count: 0 }
+    }
+
+    /// Makes ready for a stretch, and says where its sweep begins.
+    fn begin(&mut self, stretch: &Range<usize>) -> usize {
+        self.origin = stretch.start.saturating_sub(RUN_UP);
+        self.count = 0;
+        if stretch.is_empty() {
+            return stretch.end;
         }
-        while at < part.end {
-            met |= 1 << bit(at, next);
-            at = step(place, at, &mut report);
+        if let Some(begins) = self.begins.get_mut(..stretch.end - self.origin) {
+            begins.fill(false);
+        }
+        self.origin
+    }
+
+    /// Goes past the instruction at `at`. Asks for no branch: whether there is a field is hard to guess.
+    #[allow(clippy::cast_possible_truncation)] // less than 64 KiB
+    #[inline(always)]
+    fn step(&mut self, place: &Place<'_>, at: usize) -> usize {
+        let (len, field) = measure(place.bytes.get(at..).unwrap_or_default());
+        let from = at - self.origin;
+        if let Some(begins) = self.begins.get_mut(from) {
+            *begins = true;
+        }
+        if let Some(next) = self.fields.get_mut(self.count % FIELDS) {
+            *next = ((from + field) as u16, (len - field) as u16);
+        }
+        self.count += usize::from(field > 0);
+        at + len
+    }
+
+    /// Reports the fields that the page at `start` finds up to `end`. The first `passed` lie before it; pages come in
+    /// order.
+    fn report(
+        &self,
+        place: &Place<'_>,
+        start: usize,
+        end: usize,
+        passed: &mut usize,
+        report: &mut impl FnMut(usize, usize),
+    ) {
+        let mut at = start.saturating_sub(RUN_UP);
+        let begins = |at: usize| self.begins.get(at - self.origin) == Some(&true);
+        while at < start && !begins(at) {
+            at += measure(place.bytes.get(at..).unwrap_or_default()).0;
+        }
+        if at > start || !begins(at) {
+            return alone(place, start.saturating_sub(RUN_UP), end, report);
+        }
+        let fields = self.fields.get(..self.count).unwrap_or_default();
+        let before = |(field, _): &&(u16, u16)| self.origin + usize::from(*field) + 4 <= start;
+        *passed += fields.get(*passed..).unwrap_or_default().iter().take_while(before).count();
+        for (field, rest) in fields.get(*passed..).unwrap_or_default() {
+            let field = self.origin + usize::from(*field);
+            if field >= end {
+                break;
+            }
+            report(field, field + usize::from(*rest));
         }
     }
 }
 
-/// The number of `at` among those from `start` on, which are fewer than 64.
-#[allow(clippy::cast_possible_truncation)]
-fn bit(at: usize, start: usize) -> u32 {
-    at.saturating_sub(start) as u32 & 63
-}
-
-/// Goes past the instruction at `at`, and reports where a field in it lies and where it ends.
-#[inline]
-fn step(place: &Place<'_>, at: usize, report: &mut impl FnMut(usize, usize)) -> usize {
-    let (len, field) = measure(place.bytes.get(at..).unwrap_or_default());
-    let end = at.saturating_add(len);
-    if field > 0 {
-        report(at.saturating_add(field), end);
+/// A sweep for one page, where it did not meet that of its stretch in time.
+#[allow(clippy::arithmetic_side_effects)] // as above
+#[cold]
+fn alone(place: &Place<'_>, mut at: usize, end: usize, report: &mut impl FnMut(usize, usize)) {
+    while at < end {
+        let (len, field) = measure(place.bytes.get(at..).unwrap_or_default());
+        if field > 0 {
+            report(at + field, at + len);
+        }
+        at += len;
     }
-    end
 }
 
 /// The reference that the `field` of an instruction which ends at `end` is, if it leads anywhere.
-fn reference(place: &Place<'_>, field: usize, end: usize) -> Option<Reference> {
+fn reference(place: &Place<'_>, near: &Range<u64>, field: usize, end: usize) -> Option<Reference> {
     let value = place.u32(field)?;
     let target = place.at(end).wrapping_add_signed(i64::from(value.cast_signed()));
-    place.exists(target).then_some(Reference { at: field, form: Form::U32, target, base: Base::Place })
+    let exists = near.contains(&target) || place.exists(target);
+    exists.then_some(Reference { at: field, form: Form::U32, target, base: Base::Place })
 }
 
 /// No ModRM byte and no immediate.
@@ -212,20 +315,101 @@ const LONGEST: usize = 15;
 /// What [`measure`] says, or a length of 0 or more than [`LONGEST`] for what is no instruction.
 ///
 /// Most instructions have at most a REX prefix and an opcode of one byte, or two from 0F: for these nothing is asked
-/// that a processor could guess wrong but the latter. Twice as fast as taking all the slow way.
+/// that a processor could guess wrong but the latter, and all else is looked up.
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #[inline]
 fn measured(head: &[u8; LONGEST + 1]) -> (usize, usize) {
-    let rex = usize::from(head[0] & 0xf0 == 0x40);
-    let opcode = head[rex];
-    let (mut at, mut flags) = (1 + rex, ONE[usize::from(opcode)]);
+    shape(head, 0, LOOK).unwrap_or_else(|| unusual(head))
+}
+
+/// [`measured`] where there is more to it: with a prefix, or the slow way.
+#[allow(clippy::indexing_slicing)]
+#[cold]
+#[inline(never)]
+fn unusual(head: &[u8; LONGEST + 1]) -> (usize, usize) {
+    let with_prefix = match head[0] {
+        0x66 => shape(head, 1, LOOK | NARROWS),
+        0xf2 | 0xf3 | 0x64 | 0xf0 => shape(head, 1, LOOK),
+        _ => None,
+    };
+    with_prefix.unwrap_or_else(|| measured_slowly(head))
+}
+
+/// What follows `prefixes`, unless its shape has one of the flags `but`.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+#[inline(always)]
+fn shape(head: &[u8; LONGEST + 1], prefixes: usize, but: u16) -> Option<(usize, usize)> {
+    let rex = usize::from(head[prefixes] & 0xf0 == 0x40);
+    let mut at = prefixes + rex;
+    let mut opcode = usize::from(head[at]);
     if opcode == 0x0f {
-        (at, flags) = (at + 1, TWO[usize::from(head[at])]);
+        at += 1;
+        opcode = 256 + usize::from(head[at]);
     }
-    if flags & (SPECIAL | BAD | PREFIX) != 0 {
-        return measured_slowly(head);
+    let shape = SHORT[opcode * 8 + usize::from(CLASS[usize::from(head[at + 1])] & 7)];
+    if shape & (but | (rex as u16 * WIDENS)) != 0 {
+        return None;
     }
-    ending(head, at, flags, 4)
+    let field = usize::from(shape >> 4 & 15);
+    let field = if field > 0 { at + field } else { 0 };
+    let by_sib = shape & SIB != 0 && head[at + 2] & 7 == 5;
+    Some((at + usize::from(shape & 15) + 4 * usize::from(by_sib), field))
+}
+
+/// For each value of [`OPERAND`] a number: an index of these.
+const CLASSES: [u8; 7] = [1, 2, 3, 5, 6, 2 | BY_SIB, 5 | RELATIVE];
+
+/// The class of a ModRM byte.
+static CLASS: [u8; 256] = class();
+
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // runs when compiled
+const fn class() -> [u8; 256] {
+    let operand = operand();
+    let mut table = [0; 256];
+    let mut modrm = 0;
+    while modrm < 256 {
+        while CLASSES[table[modrm] as usize] != operand[modrm] {
+            table[modrm] += 1;
+        }
+        modrm += 1;
+    }
+    table
+}
+
+/// For an opcode (with 0F ahead of it: 256 more) and the class of the byte after it: from the opcode on, the length
+/// of the instruction in the lowest four bits and the place of its field in the next.
+static SHORT: [u16; 512 * 8] = short();
+
+/// In [`SHORT`]: a displacement of four bytes follows if the SIB byte says so.
+const SIB: u16 = 0x100;
+/// In [`SHORT`]: there may be more to it.
+const LOOK: u16 = 0x200;
+/// In [`SHORT`]: the same under a REX prefix.
+const WIDENS: u16 = 0x400;
+/// In [`SHORT`]: the same under an operand-size prefix.
+const NARROWS: u16 = 0x800;
+
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+const fn short() -> [u16; 512 * 8] {
+    let mut table = [0; 512 * 8];
+    let mut index = 0;
+    while index < 512 * 7 {
+        let (opcode, class) = (index / 7, index % 7);
+        let flags = if opcode < 256 { ONE[opcode] } else { TWO[opcode - 256] };
+        let operand = if flags & MODRM != 0 { CLASSES[class] as u16 } else { 0 };
+        let (imm8, imm32) = ((flags & IMM8 != 0) as u16, (flags & (IMM32 | REL32) != 0) as u16);
+        let field = if operand & RELATIVE as u16 != 0 { 2 } else { (flags & REL32 != 0) as u16 };
+        let sib = if operand & BY_SIB as u16 != 0 { SIB } else { 0 };
+        let narrows = if flags & IMM32 != 0 { NARROWS } else { 0 };
+        let shape = (1 + (operand & 15) + imm8 + 4 * imm32) | field << 4 | sib | narrows;
+        table[opcode * 8 + class] = match opcode {
+            0xb8..=0xbf => 5 | WIDENS | NARROWS,
+            _ if flags & (SPECIAL | BAD | PREFIX) != 0 => LOOK,
+            _ => shape,
+        };
+        index += 1;
+    }
+    table
 }
 
 /// What follows an opcode, by its `flags`: how long the instruction is with it, and where its field is.

@@ -108,6 +108,24 @@ fn lengths() {
     }
 }
 
+#[test]
+fn short_cuts_say_what_the_long_way_says() {
+    let prefixes: [&[u8]; 8] = [&[], &[0x66], &[0xf2], &[0xf3], &[0x64], &[0xf0], &[0x2e], &[0x67]];
+    for prefix in prefixes {
+        for rex in [&[][..], &[0x41], &[0x48]] {
+            for escape in [&[][..], &[0x0f]] {
+                for (opcode, next, sib) in
+                    (0..=255).flat_map(|a| (0..=255).flat_map(move |b| [0x24, 0x25].map(|c| (a, b, c))))
+                {
+                    let bytes = [prefix, rex, escape, &[opcode, next, sib], &[0; 16]].concat();
+                    let head = bytes.first_chunk().unwrap();
+                    assert_eq!(measured(head), measured_slowly(head), "{:02x?}", &bytes[..8]);
+                }
+            }
+        }
+    }
+}
+
 /// The code of the library `path` below `testdata`: bytes and address of `.text`.
 fn text(path: &str) -> (Vec<u8>, u64) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path);
@@ -174,7 +192,7 @@ fn pages_find_what_one_sweep_finds() {
     let mut at = 0;
     while at < code.len() {
         let (len, field) = measure(&code[at..]);
-        swept.extend(reference(&place, at + field, at + len).filter(|_| field > 0));
+        swept.extend(reference(&place, &(0..0), at + field, at + len).filter(|_| field > 0));
         at += len;
     }
     find(&place, 0..code.len(), &mut |part, reference| {
@@ -195,7 +213,7 @@ fn page_by_page(place: &Place<'_>, window: Range<usize>) -> Vec<(Range<usize>, R
         let mut at = page.saturating_sub(RUN_UP);
         while at < part.end {
             let (len, field) = measure(&place.bytes[at..]);
-            let reference = reference(place, at + field, at + len).filter(|_| field > 0);
+            let reference = reference(place, &(0..0), at + field, at + len).filter(|_| field > 0);
             let inside = |reference: &Reference| {
                 !part.is_empty() && reference.at < part.end && reference.end() > part.start
             };
