@@ -8,30 +8,23 @@ use siding_patch::Checked;
 use std::io::Read;
 use std::path::Path;
 
+/// Keeps to what was asked for as far as that is the whole process's: before any thread is started.
+pub(crate) fn be_modest(args: &LoadArgs) -> Result<(), Failure> {
+    if args.memory < siding_apply::MEMORY {
+        crate::frugal::be_frugal();
+    }
+    be_nice(args)
+}
+
 /// Threads started from here on get the lowest priority for the processor if that was asked for. With it goes the lowest that
 /// Linux gives to its reads and writes, unless that was set by itself (ioprio_set(2)).
-pub(crate) fn be_nice(args: &LoadArgs) -> Result<(), Failure> {
+fn be_nice(args: &LoadArgs) -> Result<(), Failure> {
     const LOWEST: i32 = 19;
     if !args.nice {
         return Ok(());
     }
     let done = rustix::process::setpriority_process(None, LOWEST);
     done.map_err(|e| Failure::failed(format!("cannot lower the priority: {e}")))
-}
-
-/// Has large buffers taken from the system one by one and given back when they are dropped, if memory is short: the
-/// C library would keep some for each thread.
-pub(crate) fn be_frugal(args: &LoadArgs) {
-    #[cfg(target_env = "gnu")]
-    if args.memory < siding_apply::MEMORY {
-        const LARGE: libc::c_int = 128 << 10;
-        // SAFETY: it sets a number that every later allocation looks at; no other thread has started yet. Where it
-        // fails, more is kept.
-        #[allow(unsafe_code)] // the C library offers no other way
-        unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
-        }
-    }
 }
 
 /// Opens and checks the source, and reads the patch's beginning meanwhile.

@@ -13,6 +13,7 @@ mod demo;
 mod device;
 mod failure;
 mod forecast;
+mod frugal;
 mod inspect;
 mod keys;
 mod load;
@@ -38,10 +39,7 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     // Before any thread is started: a priority is a thread's, and those it starts have it too.
-    let modest = args.verb.load().map_or(Ok(()), |args| {
-        load::be_frugal(args);
-        load::be_nice(args)
-    });
+    let modest = args.verb.load().map_or(Ok(()), load::be_modest);
     let done = modest.and_then(|()| pool(args.threads)?.install(|| run(&args)));
     match done {
         Ok(reply) => reply.print(args.json),
