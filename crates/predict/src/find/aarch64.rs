@@ -21,6 +21,10 @@ pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut impl FnM
     let mut at = start.saturating_sub(REACH);
     while at < window.end {
         let Some(word) = place.u32(at) else { return };
+        if !concerns(word) {
+            at = at.saturating_add(4);
+            continue;
+        }
         let mut found = |reference| {
             if at >= start {
                 found(reference);
@@ -46,6 +50,27 @@ pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut impl FnM
         }
         at = at.saturating_add(4);
     }
+}
+
+/// Whether the word can be a reference, complete one, or write to a register that held a page: told by one look-up, since
+/// most words are and do nothing of the kind.
+fn concerns(word: u32) -> bool {
+    /// By the highest byte.
+    #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // runs when compiled
+    static CONCERNS: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut top = 0;
+        while top < 256 {
+            let (adr, literal) = (top & 0x1f == 0x10, top & 0x3b == 0x18);
+            let branch = top & 0x7c == 0x14 || top == 0x54 || top & 0x7c == 0x34;
+            let (immediate, unsigned) = (top & 0x1f == 0x11, top & 0x3b == 0x39);
+            table[top] = adr || literal || branch || immediate || unsigned;
+            top += 1;
+        }
+        table
+    };
+    let [.., top] = word.to_le_bytes();
+    CONCERNS.get(usize::from(top)).copied().unwrap_or(true)
 }
 
 fn set(pages: &mut Pages, register: usize, to: Option<(usize, u64)>) {

@@ -110,3 +110,24 @@ fn a_pair_far_into_the_region() {
     let wanted = [relative(508, Form::Adrp, 0x10_3678), low(512, 0, 0x10_3678)];
     assert_eq!(references(&code), wanted);
 }
+
+#[test]
+fn a_word_that_is_passed_over_says_nothing() {
+    let mut passed = 0;
+    for top in 0..=0xffu32 {
+        for low in (0..1 << 24).step_by(0x1_0001) {
+            let word = top << 24 | low;
+            if concerns(word) {
+                continue;
+            }
+            passed += 1;
+            let mut found = references(&[NOP, word]);
+            assert_eq!(found.pop(), None, "{word:#x}");
+            assert!(!is_adrp(word) && LowHalf::of(word).is_none(), "{word:#x}");
+            let mut pages: Pages = [Some((0, 0)); 32];
+            forget_written(word, &mut pages);
+            assert!(pages.iter().all(Option::is_some), "{word:#x}");
+        }
+    }
+    assert!(passed > 10_000, "the table passes something over");
+}
