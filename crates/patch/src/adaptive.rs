@@ -51,9 +51,6 @@ use coder::{Coder, Decoder};
 use mixer::Mixer;
 use numbers::Member;
 
-/// A chunk with an adaptive frame holds at most so many bytes once decoded: some 40 ms of work, 0.3 µs a byte.
-pub(crate) const MOST: usize = 128 << 10;
-
 /// The rule that a frame breaks.
 type Broken = &'static str;
 

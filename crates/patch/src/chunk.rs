@@ -1,7 +1,7 @@
 //! A chunk's inside: frames, each one coder's output, that hold the named streams. `docs/format.md` section 4.
 
 use crate::cursor::{Bad, Cursor};
-use crate::stream::{Coder, Frame, History, Stream, Streams};
+use crate::stream::{Coder, Frame, History, Stream, Streams, code};
 use crate::{ChunkRef, Error, Limits, adaptive, lzma};
 use rayon::prelude::*;
 use siding_image::Changes;
@@ -186,11 +186,11 @@ impl Stored {
             return Err(self.malformed("a frame holds no stream"));
         }
         let coder = match code {
-            0 => Coder::Raw,
-            1 => Coder::Zstd,
-            2 => Coder::ZstdAfter(self.split_history(cursor)?),
-            3 => Coder::Lzma,
-            4 => Coder::Adaptive,
+            code::RAW => Coder::Raw,
+            code::ZSTD => Coder::Zstd,
+            code::ZSTD_AFTER => Coder::ZstdAfter(self.split_history(cursor)?),
+            code::LZMA => Coder::Lzma,
+            code::ADAPTIVE => Coder::Adaptive,
             coder => return Err(self.unknown("coder", coder)),
         };
         let stored = cursor.number().map_err(short)?;

@@ -1,7 +1,8 @@
 //! Writes chunks: instructions into streams, streams into frames. `docs/format.md` sections 4 and 5.
 
 use crate::cursor::{put_number, put_signed};
-use crate::{ChunkKind, ChunkRef, Error, History, Stream, adaptive, lzma};
+use crate::stream::code;
+use crate::{ChunkKind, ChunkRef, Coder, Error, History, Stream, adaptive, lzma};
 use siding_image::{Changes, Digest};
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
@@ -150,8 +151,8 @@ impl Builder {
             bytes.extend(frame(*stream, packing, history)?);
         }
         // Small streams share statistics and one head; large ones do better each on its own.
-        if decoded <= adaptive::MOST && !streams.is_empty() {
-            let all = in_two(&streams, packing, together(&streams, packing)?)?;
+        if decoded as u64 <= Coder::ADAPTIVE_MOST && !streams.is_empty() {
+            let all = jointly(&streams, packing)?;
             if all.len() < bytes.len() {
                 bytes = all;
             }
@@ -208,40 +209,37 @@ impl Best {
     }
 }
 
-/// All streams in two frames, which a device decodes at the same time, unless `all` in one are much smaller.
-///
-/// The differences and the rest hardly share statistics and take about as long.
-fn in_two(streams: &[(Stream, &[u8])], packing: Packing, all: Vec<u8>) -> Result<Vec<u8>, Error> {
+/// All streams in one frame or, if the adaptive coder is to work for both, in two that a device decodes at the same time:
+/// the differences and the rest hardly share statistics and take about as long. Two may be larger by a 48th.
+fn jointly(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Vec<u8>, Error> {
+    /// So many bytes of each take a device some 0.6 ms: another thread is awake by then.
+    const WORTH_A_THREAD: usize = 2 << 10;
+    const TWO_COST: usize = 48;
+    let all = together(streams, packing)?;
+    let adaptive = all.coder == code::ADAPTIVE;
+    let all = all.frame(streams);
     let differs = |(stream, _): &(Stream, _)| matches!(stream, Stream::Gaps | Stream::Runs | Stream::Values);
     let (differences, rest): (Vec<_>, Vec<_>) = streams.iter().copied().partition(differs);
-    let decoded = |part: &[(Stream, &[u8])]| part.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-    if decoded(&differences).min(decoded(&rest)) < WORTH_A_THREAD || all.first() != Some(&ADAPTIVE) {
+    let long =
+        |part: &[(Stream, &[u8])]| part.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() >= WORTH_A_THREAD;
+    if !adaptive || !long(&differences) || !long(&rest) {
         return Ok(all);
     }
-    let two = [together(&differences, packing)?, together(&rest, packing)?].concat();
-    let most = all.len().saturating_add(all.len() / TWO_COST);
-    Ok(if two.len() <= most { two } else { all })
+    let mut two = together(&differences, packing)?.frame(&differences);
+    two.extend(together(&rest, packing)?.frame(&rest));
+    Ok(if two.len() <= all.len().saturating_add(all.len() / TWO_COST) { two } else { all })
 }
 
-/// So many bytes take a device some 0.5 ms in the adaptive coder: another thread is awake by then.
-const WORTH_A_THREAD: usize = 2 << 10;
-
-/// Two frames may cost this part of one.
-const TWO_COST: usize = 48;
-
-/// The number of the adaptive coder.
-const ADAPTIVE: u8 = 4;
-
 /// One frame for all streams in whichever coding is smallest.
-fn together(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Vec<u8>, Error> {
+fn together(streams: &[(Stream, &[u8])], packing: Packing) -> Result<Best, Error> {
     let plain = streams.iter().flat_map(|(_, bytes)| *bytes).copied().collect::<Vec<u8>>();
     let packed = compress(&plain, packing.zstd, &[])?;
-    let mut best = Best { coder: 0, history: None, bytes: plain };
-    best.offer(1, None, packed);
+    let mut best = Best { coder: code::RAW, history: None, bytes: plain };
+    best.offer(code::ZSTD, None, packed);
     if packing.dense {
-        best.offer(ADAPTIVE, None, adaptive::encode(streams));
+        best.offer(code::ADAPTIVE, None, adaptive::encode(streams));
     }
-    Ok(best.frame(streams))
+    Ok(best)
 }
 
 /// One stream's frame in whichever coding is smallest, but LZMA only where it pays.
@@ -251,19 +249,19 @@ fn frame(
     history: Option<(History, &[u8])>,
 ) -> Result<Vec<u8>, Error> {
     let (name, plain) = stream;
-    let mut best = Best { coder: 0, history: None, bytes: plain.to_vec() };
+    let mut best = Best { coder: code::RAW, history: None, bytes: plain.to_vec() };
     let mut slow = if packing.dense { smallest_lzma(name, plain)? } else { None };
     let hardly_packs = |packed: &Vec<u8>| packed.len() > plain.len().saturating_sub(plain.len() / 8);
     if plain.len() < SMALL || history.is_some() || slow.as_ref().is_none_or(hardly_packs) {
         let packed = compress(plain, packing.zstd, &[])?;
         slow = slow.filter(|slow| slow.len() <= packed.len().saturating_sub(packed.len() / LZMA_SAVES));
-        best.offer(1, None, packed);
+        best.offer(code::ZSTD, None, packed);
     }
     if let Some(slow) = slow {
-        best.offer(3, None, slow);
+        best.offer(code::LZMA, None, slow);
     }
     if let Some((history, bytes)) = history.filter(|(history, _)| !history.is_empty()) {
-        best.offer(2, Some(history), compress(plain, packing.zstd, bytes)?);
+        best.offer(code::ZSTD_AFTER, Some(history), compress(plain, packing.zstd, bytes)?);
     }
     Ok(best.frame(&[stream]))
 }

@@ -1,7 +1,7 @@
 //! What a chunk's frames hold and how they are coded: names, and a decoded chunk's bytes by name.
 //! `docs/format.md` section 4.2.
 
-use crate::{ChunkKind, adaptive};
+use crate::ChunkKind;
 use std::ops::Range;
 
 /// A named run of bytes inside a chunk.
@@ -80,6 +80,15 @@ impl Stream {
     }
 }
 
+/// The coders' numbers in a frame's head.
+pub(crate) mod code {
+    pub(crate) const RAW: u8 = 0;
+    pub(crate) const ZSTD: u8 = 1;
+    pub(crate) const ZSTD_AFTER: u8 = 2;
+    pub(crate) const LZMA: u8 = 3;
+    pub(crate) const ADAPTIVE: u8 = 4;
+}
+
 /// How a frame's bytes are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,8 +130,8 @@ impl History {
 }
 
 impl Coder {
-    /// Only a chunk of at most so many decoded bytes may have adaptive frames.
-    pub const ADAPTIVE_MOST: u64 = adaptive::MOST as u64;
+    /// Only a chunk of at most so many bytes, once decoded, may have adaptive frames.
+    pub const ADAPTIVE_MOST: u64 = 128 << 10;
 
     /// The name used in `docs/format.md` and by `siding inspect`.
     pub fn name(self) -> &'static str {

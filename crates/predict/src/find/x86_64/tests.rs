@@ -1,3 +1,4 @@
+use super::length::{measured, measured_slowly};
 use super::*;
 use crate::Span;
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, OpKind};
