@@ -163,35 +163,3 @@ fn no_room_is_no_step() {
     assert_eq!(walker.step(1), Ok(None));
     assert_eq!(walker.step(1), Ok(None), "asking again changes nothing");
 }
-
-/// The frames of a chunk, and its streams.
-fn framed(instructions: &[Instruction<'_>], packing: crate::Packing) -> (Vec<crate::Frame>, Streams) {
-    let encoded = encode_delta(instructions, 0, packing, None).unwrap();
-    let stored = Stored::new(0, encoded.chunk, encoded.bytes, Limits::default());
-    (stored.frames().unwrap(), stored.decode(|_| Ok::<_, Error>(vec![])).unwrap())
-}
-
-/// A patch of middling size decodes on two threads, a small one needs none, and neither says anything else.
-#[test]
-fn what_takes_the_adaptive_coder_long_is_in_two_frames() {
-    let text: Vec<u8> = (0..40_000u32).map(|i| (i.wrapping_mul(i) >> 9) as u8 % 23).collect();
-    let mut other = text.clone();
-    (0..other.len()).step_by(11).for_each(|i| other[i] = other[i].wrapping_add((i / 900) as u8 | 1));
-    for (len, frames) in [(40_000, 2), (2_000, 1)] {
-        let list: Vec<Instruction<'_>> = (0..len / 100)
-            .map(|i| Instruction {
-                literals: &text[i * 7 % 90..][..12],
-                from: i as u64 * 100,
-                source: &text[i * 100..][..100],
-                target: &other[i * 100..][..100],
-            })
-            .collect();
-        let (dense, streams) = framed(&list, crate::Packing { zstd: 19, dense: true });
-        let adaptive = dense.iter().filter(|frame| frame.coder == crate::Coder::Adaptive).count();
-        assert_eq!((dense.len(), adaptive), (frames, frames), "{dense:?}");
-        let (_, plain) = framed(&list, crate::Packing::zstd(3));
-        for stream in crate::Stream::ALL {
-            assert!(streams.get(stream) == plain.get(stream), "{stream:?}");
-        }
-    }
-}
