@@ -85,16 +85,18 @@ pub fn install<R: Read + Send>(
     let patch = siding_patch::open(reader, trust, limits)?; // who says so?
     let manifest = patch.manifest().clone();
     let mut damaged = None;
-    match course(store, &manifest, request)? {
+    let Anew { source, .. } = match course(store, &manifest, request)? {
         Course::IsActive(slot) => return Ok(was_active(&manifest, store, slot)),
         Course::IsThere(slot) => match check_there(store, &manifest, slot) {
             Ok(()) => return already_there(store, &manifest, slot, request),
-            // It is as if it were not there.
-            Err(error) => damaged = Some((slot, error)),
+            Err(error) => {
+                // It is as if it were not there.
+                damaged = Some((slot, error));
+                anew(store, &manifest, request)?
+            }
         },
-        Course::Apply(_) => {}
-    }
-    let Anew { source, .. } = anew(store, &manifest, request)?; // before anything is hashed
+        Course::Apply(anew) => anew,
+    };
     let source = store.image(&manifest.component, source)?;
     let target = target(&manifest);
     if let Some((slot, error)) = damaged {
@@ -135,8 +137,8 @@ fn carry_out<R: Read + Send>(
 /// What was written before an apply failed is kept to go on with, unless the failure may lie in it.
 fn failed(staging: Staging<'_>, error: siding_apply::Error) -> Error {
     let keep = match &error {
-        // Nothing of the patch is written that was not found to be as it was signed.
-        siding_apply::Error::Patch(_) => true,
+        // Nothing of the patch is written that was not found to be as it was signed; and more may be allowed next time.
+        siding_apply::Error::Patch(_) | siding_apply::Error::Memory { .. } => true,
         siding_apply::Error::Sink { source, .. } => {
             matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
         }

@@ -3,7 +3,9 @@
 use siding_agent::{Error, Installed, Outcome, Request, install};
 use siding_apply::NoProgress;
 use siding_image::{Component, Image};
-use siding_patch::{ImageRef, Limits, Manifest, PrivateKey, Trust};
+use siding_patch::{
+    Encoded, History, ImageRef, Instruction, Limits, Manifest, Packing, PrivateKey, Trust, encode_delta,
+};
 use siding_slot::{Held, Slot, Store, What};
 use std::fs;
 use std::io::{self, Read};
@@ -42,13 +44,43 @@ impl Bench {
     fn with(dir: tempfile::TempDir) -> Self {
         let (old, new) = (image(dir.path(), "old"), image(dir.path(), "new"));
         let delta = siding_diff::make(&old, &new, siding_diff::Level::Fast, &|_, _, _| {}).unwrap();
+        Self::of(dir, &delta.chunks)
+    }
+
+    /// Of two chunks, the second of which has a coder that looks back at 4 MiB of the source.
+    fn leaning() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut seed = 1u64;
+        let mut noise = |len: usize| -> Vec<u8> {
+            let byte = |_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                seed.to_be_bytes()[0]
+            };
+            (0..len).map(byte).collect()
+        };
+        let (old, new) = (noise(4 << 20), noise(128 << 10));
+        let (first, _) = new.split_at(64 << 10);
+        let second = &old[1 << 20..][..64 << 10];
+        fs::write(dir.path().join("old"), &old).unwrap();
+        fs::write(dir.path().join("new"), [first, second].concat()).unwrap();
+        let whole = History { source_offset: 0, source_len: old.len() as u64, target_len: 0 };
+        let chunk = |literals, start, history| {
+            let list = [Instruction { literals, from: 0, source: &[], target: &[] }];
+            encode_delta(&list, start, Packing::zstd(19), history).unwrap()
+        };
+        let chunks = [chunk(first, 0, None), chunk(second, 64 << 10, Some((whole, &old[..])))];
+        Self::of(dir, &chunks)
+    }
+
+    fn of(dir: tempfile::TempDir, chunks: &[Encoded]) -> Self {
+        let (old, new) = (image(dir.path(), "old"), image(dir.path(), "new"));
         let named = |version: &str, image: &Image| ImageRef {
             version: version.parse().unwrap(),
             identity: image.identity(),
         };
         let manifest = Manifest::new(component(), named("1", &old), named("1 (a)", &new));
         let mut patch = Vec::new();
-        siding_patch::write(&Manifest { epoch: 1, ..manifest }, &delta.chunks, &[key()], &mut patch).unwrap();
+        siding_patch::write(&Manifest { epoch: 1, ..manifest }, chunks, &[key()], &mut patch).unwrap();
         let mut store = Store::create(&dir.path().join("store")).unwrap();
         store.init(&component(), &"1".parse().unwrap(), 1, &dir.path().join("old"), NOW).unwrap();
         Self { dir, patch }
@@ -59,9 +91,12 @@ impl Bench {
     }
 
     fn install(&self, reader: impl Read + Send) -> Result<Installed, Error> {
-        let request = Request::at(NOW);
+        self.install_as(reader, &Request::at(NOW))
+    }
+
+    fn install_as(&self, reader: impl Read + Send, request: &Request) -> Result<Installed, Error> {
         let trust = Trust::new(vec![key().public()], 1).unwrap();
-        install(&mut self.store(), reader, &trust, &Limits::default(), &request, &mut NoProgress)
+        install(&mut self.store(), reader, &trust, &Limits::default(), request, &mut NoProgress)
     }
 
     /// Flips a byte in the middle of a slot's image.
@@ -172,4 +207,16 @@ fn a_patch_that_stops_coming_is_installed_when_it_comes_again() {
         assert_eq!((installed.outcome, installed.slot), (Outcome::Applied, Slot::A));
         bench.check_installed(Slot::A);
     }
+}
+
+#[test]
+fn what_was_written_before_memory_ran_out_is_gone_on_with() {
+    let bench = Bench::leaning();
+    let little = Request { memory: 8 << 20, ..Request::at(NOW) };
+    let refused = bench.install_as(&bench.patch[..], &little).unwrap_err();
+    assert!(matches!(refused, Error::Apply(siding_apply::Error::Memory { chunk: Some(1), .. })), "{refused}");
+    assert!(refused.to_string().contains("chunk 1 takes"), "{refused}");
+    let installed = bench.install(&bench.patch[..]).unwrap();
+    assert_eq!((installed.outcome, installed.resumed), (Outcome::Applied, 64 << 10));
+    bench.check_installed(Slot::A);
 }

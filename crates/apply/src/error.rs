@@ -4,7 +4,8 @@ use siding_image::{Digest, Identity, Kind};
 use std::fmt;
 use std::io;
 
-/// A patch could not be carried out. What was written so far is unusable; the source is untouched.
+/// A patch could not be carried out. The source is untouched. What was written is no image; where the sink remembers how
+/// far it came, the same patch goes on from there.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -48,8 +49,10 @@ pub enum Error {
         needed: u64,
         /// What is allowed, in bytes.
         allowed: u64,
+        /// The chunk whose coders look back too far for it, if that is why.
+        chunk: Option<usize>,
     },
-    /// Writing the target failed.
+    /// Writing the target failed, or reading back what was written of it.
     Sink {
         /// The offset in the target's flat space.
         offset: u64,
@@ -84,14 +87,18 @@ impl fmt::Display for Error {
                 f,
                 "the chunks make {got} bytes, but the tree's new files need {expected}; report it to the patch's maker"
             ),
-            Self::Memory { needed, allowed } => write!(
+            Self::Memory { needed, allowed, chunk: None } => write!(
                 f,
                 "the patch takes {needed} bytes of memory to carry out, but {allowed} are allowed; allow more, or get a patch made of smaller chunks"
+            ),
+            Self::Memory { needed, allowed, chunk: Some(chunk) } => write!(
+                f,
+                "chunk {chunk} takes {needed} bytes of memory with what its coders look back at, but {allowed} are allowed; allow more, or get a patch made at level fast"
             ),
             Self::Sink { offset, source } => {
                 write!(
                     f,
-                    "the target could not be written at byte {offset}: {source}; the source is untouched"
+                    "the target could not be written, or what was written not read back, at byte {offset}: {source}; check the medium and the room on it"
                 )
             }
         }

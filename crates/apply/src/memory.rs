@@ -12,15 +12,19 @@ const MOST: u64 = 32 * TILE as u64;
 /// What there is beside chunks and batches, in bytes: threads' stacks and buffers, the manifest, the program itself.
 const REST: u64 = 1 << 20;
 
-/// What the adaptive coder takes for its tables at most, in bytes, in all frames of a chunk together.
-const ADAPTIVE: u64 = 3 << 20;
+/// What the adaptive coder takes for its tables at most, in bytes, in all frames of a chunk together: 2.6 MiB in the one
+/// with the literals, and less than 2 MiB in all others.
+const ADAPTIVE: u64 = 9 << 19;
 
-/// Whether a patch can be carried out in `memory` bytes of private memory.
+/// Whether a patch can be carried out in `memory` bytes of private memory; fails with [`Error::Memory`] if not.
+///
+/// The list of a tree's entries, some 300 bytes each, and what coders look back at, up to
+/// [`Limits::history`](siding_patch::Limits::history), are not in a manifest and not counted.
 pub fn fits(manifest: &Manifest, memory: u64) -> Result<(), Error> {
     Budget::of(manifest, memory).map(drop)
 }
 
-/// The least memory, in bytes, in which [`run`](crate::run) carries a patch out.
+/// The least memory, in bytes, in which [`run`](crate::run) carries a patch out, counted as by [`fits`].
 pub fn least_memory(manifest: &Manifest) -> u64 {
     let fixed = REST.saturating_add(resident(manifest)).saturating_add(2 * TILE as u64);
     let chunks = manifest.chunks.iter().map(|listed| decoding(listed.stored, listed.decoded));
@@ -35,8 +39,8 @@ pub(crate) struct Budget {
     /// For each chunk: whether the next is prepared meanwhile.
     ahead: Vec<bool>,
     memory: u64,
-    /// What is taken for the whole apply.
-    fixed: u64,
+    /// What is taken whatever chunk is at hand.
+    held: u64,
 }
 
 impl Budget {
@@ -44,7 +48,7 @@ impl Budget {
     pub(crate) fn of(manifest: &Manifest, memory: u64) -> Result<Self, Error> {
         let needed = least_memory(manifest);
         if needed > memory {
-            return Err(Error::Memory { needed, allowed: memory });
+            return Err(Error::Memory { needed, allowed: memory, chunk: None });
         }
         let fixed = REST.saturating_add(resident(manifest));
         let chunks = &manifest.chunks;
@@ -59,7 +63,7 @@ impl Budget {
             }
             _ => false,
         });
-        Ok(Self { batch, ahead: ahead.collect(), memory, fixed: held })
+        Ok(Self { batch, ahead: ahead.collect(), memory, held })
     }
 
     /// Whether there is room to decode a chunk with what its coders look back at, which no manifest lists.
@@ -70,9 +74,9 @@ impl Budget {
         });
         let histories: u64 = lens.fold(0, u64::saturating_add);
         let chunk = decoding(stored.chunk().stored, stored.chunk().decoded);
-        let needed = self.fixed.saturating_add(chunk).saturating_add(histories);
+        let needed = self.held.saturating_add(chunk).saturating_add(histories);
         if histories > 0 && needed > self.memory {
-            return Err(Error::Memory { needed, allowed: self.memory });
+            return Err(Error::Memory { needed, allowed: self.memory, chunk: Some(stored.index()) });
         }
         Ok(())
     }
@@ -83,10 +87,12 @@ impl Budget {
     }
 }
 
-/// What stays in memory for the whole apply: the model, some twelve bytes for each of its own at the worst.
+/// What stays in memory for the whole apply: the list of chunks, and the model, twelve bytes for each of its own at the
+/// worst.
 fn resident(manifest: &Manifest) -> u64 {
     let models = manifest.chunks.iter().filter(|chunk| chunk.kind == ChunkKind::Model);
-    models.map(|chunk| chunk.decoded.saturating_mul(12)).sum()
+    let models: u64 = models.map(|chunk| chunk.decoded.saturating_mul(12)).sum();
+    models.saturating_add(size_of_val(manifest.chunks.as_slice()) as u64)
 }
 
 /// What decoding a chunk takes: its bytes as they came, its streams, and in a coder as much as these at the worst, or

@@ -5,12 +5,13 @@
 //! cut kept while it lost what the note speaks of does no harm.
 
 use crate::Error;
+use crate::core::TILE;
 use crate::output::{Output, Position};
 use siding_image::{Checkpoint, verity};
 use siding_patch::{Layout, Manifest};
 
 /// How much is read back at a time, in bytes: a whole number of digest blocks.
-const PIECE: usize = 2 << 20;
+const PIECE: usize = 4 * TILE;
 
 /// Finds the furthest checkpoint that is true, has the sink forget what comes after it, and puts `output` there.
 /// Returns the number of chunks that are done.

@@ -135,6 +135,9 @@ pub fn run<R: Read + Send>(
 }
 
 /// Does everything [`run`] does but write: proves that the patch turns `source` into its target.
+///
+/// Keeps what later chunks may look back at, up to twice [`Limits::history`](siding_patch::Limits::history), beside
+/// `memory`.
 pub fn check<R: Read + Send>(
     patch: Checked<R>,
     source: &Image,
@@ -251,7 +254,8 @@ impl Next {
             return Ok(Self::Stored(stored));
         }
         let chunk = stored.index();
-        let none = |_: &History| Err(Error::Instructions { chunk, rule: "no frame of it has a history" });
+        let none =
+            |_: &History| Err(Error::Instructions { chunk, rule: "it refers to a history it does not name" });
         let streams = clock.time(Stage::Decode, || stored.decode(none))?;
         Ok(Self::Decoded(chunk, stored.chunk().target, streams))
     }

@@ -67,6 +67,7 @@ impl Verb {
             Self::Apply(verb) => Some(&verb.load),
             Self::Bench(verb) => Some(&verb.load),
             Self::Install(verb) => Some(&verb.what.load),
+            Self::Plan(verb) => Some(&verb.what.load),
             _ => None,
         }
     }
@@ -206,13 +207,13 @@ pub(crate) struct BenchTrustArgs {
 /// What the work may take of the machine.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct LoadArgs {
-    /// Keep to so much private memory, such as 16M; a patch that needs more is refused
+    /// Keep to so much private memory, such as 16M, beside the list of a tree's entries; a patch that needs more is refused
     #[arg(long, value_name = "BYTES", value_parser = crate::bytes::parse, default_value = "32M")]
     pub(crate) memory: u64,
-    /// Work in the background: lowest priority for the processor, and with it for the disk
+    /// Work in the background: lowest priority for the processor, and a low one for the disk where its scheduler knows any
     #[arg(long)]
     pub(crate) nice: bool,
-    /// Write at most so many bytes a second, such as 2M
+    /// Write what the patch makes at most at so many bytes a second, such as 2M; copies of unchanged files do not count
     #[arg(long, value_name = "BYTES", value_parser = crate::bytes::parse)]
     pub(crate) rate: Option<u64>,
 }

@@ -20,15 +20,20 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let bad = || format!("{text:?} is no number of bytes; write it like 8388608, 512K, 16M or 1G");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim_end_matches("iB") {
-        "" if unit.is_empty() => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
+    let shift = match unit {
+        "" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
         _ => return Err(bad()),
     };
     let number: u64 = number.parse().map_err(|_| bad())?;
     number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(bad)
+}
+
+/// A number of bytes rounded up to one that [`parse`] takes: `8388608` is `8M`, one more `9M`.
+pub(crate) fn at_least(bytes: u64) -> String {
+    format!("{}M", bytes.div_ceil(1 << 20))
 }
 
 /// `1,234,567`.
@@ -64,9 +69,19 @@ mod tests {
         for (text, bytes) in known {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
-        for bad in ["", "M", "0", "-1", "8 M", "8MB", "iB", "1.5G", "99999999999G", "18446744073709551616"] {
+        for bad in
+            ["", "M", "0", "-1", "8 M", "8MB", "iB", "8MiBiB", "1.5G", "99999999999G", "18446744073709551616"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_said_to_suffice_does() {
+        for bytes in [1, 8 << 20, (8 << 20) + 1, 8_220_843, siding_apply::MEMORY] {
+            assert!(parse(&at_least(bytes)).unwrap() >= bytes, "{bytes}");
+        }
+        assert_eq!(at_least(siding_apply::MEMORY), "32M", "the default of --memory");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `siding install --plan`: what an install would do, in one screen, without writing anything.
 
 use crate::args::InstallArgs;
-use crate::bytes::size;
+use crate::bytes::{at_least, size};
 use crate::device::outcome;
 use crate::failure::Failure;
 use crate::offline::reader;
@@ -23,6 +23,10 @@ pub(crate) fn forecast(args: &InstallArgs, trust: &Trust, request: &Request) -> 
     let store = Store::view(&args.store.store)?;
     let plan = siding_agent::plan(&store, patch.manifest(), request)?;
     let seconds = seconds(&plan, &store).filter(|_| plan.outcome == Outcome::Applied);
+    let seconds = seconds.map(|seconds| match args.load.rate {
+        Some(rate) => seconds.max(plan.fresh as f64 / rate as f64),
+        None => seconds,
+    });
     let patch = plan.patch + patch.overhead();
     Ok(Reply::new(text(&plan, patch, seconds), json(&plan, patch, seconds)))
 }
@@ -58,7 +62,10 @@ fn text(plan: &Plan, patch: u64, seconds: Option<f64>) -> String {
     let fits =
         if plan.space.fits() { "" } else { "; fits only if the slot holds enough now, or much is zeros" };
     rows.push(vec!["space".into(), format!("{needed} of {free} free at {}{fits}", plan.space.at.display())]);
-    rows.push(vec!["memory".into(), format!("{} suffice", size(plan.memory))]);
+    rows.push(vec![
+        "memory".into(),
+        format!("--memory {} suffices, unless coders look back", at_least(plan.memory)),
+    ]);
     if let Some(seconds) = seconds {
         let time = if seconds < 1.0 { "less than a second".into() } else { format!("about {seconds:.0} s") };
         rows.push(vec!["time".into(), time + " on this machine, as idle as now"]);
