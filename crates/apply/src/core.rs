@@ -68,6 +68,15 @@ impl<'a> Plan<'a> {
         Ok(Self { chunk, walker, at: start, end: start.saturating_add(len) })
     }
 
+    /// Goes past what lies before `upto`: it is there already.
+    pub(crate) fn skip_to(&mut self, upto: u64) -> Result<(), Error> {
+        let (chunk, rest) = (self.chunk, upto.min(self.end).saturating_sub(self.at));
+        let len = usize::try_from(rest).unwrap_or(usize::MAX);
+        walk(&mut self.walker, len).map_err(|rule| Error::Instructions { chunk, rule })?;
+        self.at = self.at.saturating_add(rest);
+        Ok(())
+    }
+
     /// The next tiles, of some `most` bytes together; none once the chunk is done and every stream is used up.
     ///
     /// `border` says for an offset in the target's flat space where the tile that begins there must end.

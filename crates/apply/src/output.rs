@@ -6,12 +6,17 @@ use siding_image::verity::{BLOCK, Merkle};
 use siding_image::{Checkpoint, Content, Digest, FileRef, Hasher, Image, Sink};
 use siding_patch::{History, Layout};
 
+/// A chunk may make 64 MiB out of a few bytes; so much of it is done again after a kill, and a batch.
+const BETWEEN: u64 = 4 << 20;
+
 /// Hands bytes to the sink in order and checks each content when its last byte is written.
 pub(crate) struct Output<'a> {
     layout: &'a Layout,
     pub(crate) sink: &'a mut dyn Sink,
     progress: &'a mut dyn Progress,
     pub(crate) at: Position,
+    /// How many bytes were written when the sink was last told.
+    noted: u64,
 }
 
 /// How far the output has come, and what it will be checked by.
@@ -36,7 +41,7 @@ pub(crate) struct Made {
 
 impl<'a> Output<'a> {
     pub(crate) fn new(layout: &'a Layout, sink: &'a mut dyn Sink, progress: &'a mut dyn Progress) -> Self {
-        Self { layout, sink, progress, at: Position::default() }
+        Self { layout, sink, progress, at: Position::default(), noted: 0 }
     }
 
     /// Hands tiles to the sink, in order, as much at a time as goes to one content.
@@ -66,10 +71,17 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Tells the sink that `chunks` chunks are done.
+    /// Tells the sink that `chunks` chunks are done, and what was written of the next one.
     pub(crate) fn checkpoint(&mut self, chunks: usize) -> Result<(), Error> {
         let done = Checkpoint { chunks: chunks as u64, written: self.at.written, digest: self.at.digest() };
+        self.noted = done.written;
         self.sink.checkpoint(&done).map_err(|source| Error::Sink { offset: done.written, source })
+    }
+
+    /// The same within a chunk, once enough was written since.
+    pub(crate) fn checkpoint_within(&mut self, chunks: usize) -> Result<(), Error> {
+        let since = self.at.written.saturating_sub(self.noted);
+        if since < BETWEEN { Ok(()) } else { self.checkpoint(chunks) }
     }
 
     /// Contents without a byte are complete before anything is written.
@@ -77,14 +89,15 @@ impl<'a> Output<'a> {
         self.at.finish_blobs(self.layout)
     }
 
-    /// The bytes a coder may refer to: a range of the source, then the end of what was written.
+    /// The bytes that a coder of the chunk that makes what lies from `start` on may refer to: a range of the source, then
+    /// the end of what was written before `start`.
     pub(crate) fn history(
         &mut self,
-        chunk: usize,
+        (chunk, start): (usize, u64),
         source: &Image,
         history: &History,
     ) -> Result<Vec<u8>, Error> {
-        if history.target_len > self.at.written {
+        if history.target_len > start {
             let rule = "a coder refers to more of the target than there is before the chunk";
             return Err(Error::Instructions { chunk, rule });
         }
@@ -92,13 +105,13 @@ impl<'a> Output<'a> {
         let mut out = vec![0; usize::try_from(history.len()).unwrap_or(0)];
         let (from_source, written) = out.split_at_mut(usize::try_from(history.source_len).unwrap_or(0));
         source.read_at(history.source_offset, from_source)?;
-        self.read_back(written)?;
+        self.read_back(start, written)?;
         Ok(out)
     }
 
-    /// Fills `out` with the last bytes written, read back from the sink.
-    fn read_back(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        let mut at = self.at.written.saturating_sub(out.len() as u64);
+    /// Fills `out` with the bytes written before `end`, read back from the sink.
+    fn read_back(&mut self, end: u64, out: &mut [u8]) -> Result<(), Error> {
+        let mut at = end.saturating_sub(out.len() as u64);
         let mut rest = out;
         while let Some((blob, file)) = self.layout.around(at).filter(|_| !rest.is_empty()) {
             let here = usize::try_from(file.end.saturating_sub(at)).unwrap_or(usize::MAX).min(rest.len());

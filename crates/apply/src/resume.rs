@@ -14,14 +14,14 @@ use siding_patch::{Layout, Manifest};
 const PIECE: usize = 4 * TILE;
 
 /// Finds the furthest checkpoint that is true, has the sink forget what comes after it, and puts `output` there.
-/// Returns the number of chunks that are done.
+/// Returns the number of chunks that are done; of the next one a part may be.
 pub(crate) fn resume(output: &mut Output<'_>, layout: &Layout, manifest: &Manifest) -> Result<u64, Error> {
     let mut claims = output.sink.checkpoints();
     if claims.is_empty() {
         return Ok(0);
     }
-    claims.retain(|claim| is_border(claim, manifest));
-    claims.sort_by_key(|claim| claim.chunks);
+    claims.retain(|claim| is_border(claim, manifest, layout));
+    claims.sort_by_key(|claim| (claim.chunks, claim.written));
     let (mut at, mut best, mut done) = (output.at.clone(), output.at.clone(), 0);
     for claim in claims {
         // Whatever cannot be read back, or is not the content that was promised, is where belief ends.
@@ -41,11 +41,17 @@ pub(crate) fn resume(output: &mut Output<'_>, layout: &Layout, manifest: &Manife
     Ok(done)
 }
 
-/// Whether the patch has a border of chunks there.
-fn is_border(claim: &Checkpoint, manifest: &Manifest) -> bool {
+/// Whether the patch has a border of chunks there, or the chunk that is under way a border of tiles.
+fn is_border(claim: &Checkpoint, manifest: &Manifest, layout: &Layout) -> bool {
     let chunks = usize::try_from(claim.chunks).unwrap_or(usize::MAX);
-    let done = manifest.chunks.get(..chunks);
-    done.is_some_and(|done| done.iter().map(|chunk| chunk.target).sum::<u64>() == claim.written)
+    let Some(done) = manifest.chunks.get(..chunks) else { return false };
+    let start = done.iter().fold(0u64, |sum, chunk| sum.saturating_add(chunk.target));
+    let Some(within) = claim.written.checked_sub(start) else { return false };
+    let tile = || {
+        let (_, file) = layout.around(claim.written)?;
+        Some(claim.written.saturating_sub(file.start).is_multiple_of(TILE as u64))
+    };
+    within == 0 || manifest.chunks.get(chunks).is_some_and(|now| within < now.target) && tile() == Some(true)
 }
 
 /// Goes on from `at` to `upto` of the flat space over what the sink has.

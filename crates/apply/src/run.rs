@@ -17,6 +17,7 @@ use siding_image::{Changes, Content, FileRef, Image, Kind, Sink};
 use siding_patch::{Checked, ChunkKind, Coder, History, Layout, Manifest, Stored, Stream, Streams};
 use siding_predict::Model;
 use std::io::Read;
+use std::ops::Range;
 
 /// Learns how far the work is; for progress bars.
 pub trait Progress: Send {
@@ -113,7 +114,7 @@ impl<R: Read + Send> Apply<R> {
         output.skip_empty()?;
         let skip = resume(&mut output, &layout, patch.manifest())?;
         let resumed = output.at.written;
-        let mut run = Run { patch, source: Source { image: source, model }, budget, clock, skip };
+        let mut run = Run { patch, source: Source { image: source, model }, budget, clock, skip, start: 0 };
         let mut next = first;
         while !matches!(next, Next::End) {
             next = run.step(next, &mut output, &layout)?;
@@ -189,6 +190,8 @@ struct Run<'a, R> {
     clock: Clock,
     /// So many chunks are done already.
     skip: u64,
+    /// Where in the target's flat space the next chunk begins.
+    start: u64,
 }
 
 /// The chunk that comes next, as far as it could be prepared while another was carried out.
@@ -208,23 +211,27 @@ impl<R: Read + Send> Run<'_, R> {
         let (index, len, streams) = match next {
             Next::End => return Ok(Next::End),
             next if next.index() < self.skip => {
+                self.start = self.start.saturating_add(next.target());
                 drop(next);
                 return Next::of(&mut self.patch, &mut self.clock);
             }
             Next::Decoded(index, len, streams) => (index, len, streams),
             Next::Stored(stored) => {
                 self.budget.admit(&stored)?;
-                let history = |history: &History| output.history(stored.index(), self.source.image, history);
+                let place = (stored.index(), self.start);
+                let history = |history: &History| output.history(place, self.source.image, history);
                 let streams = self.clock.time(Stage::Decode, || stored.decode(history))?;
                 (stored.index(), stored.chunk().target, streams)
             }
         };
+        let start = self.start;
+        self.start = start.saturating_add(len);
         let Self { patch, source, budget, .. } = self;
         let (source, budget) = (&*source, &*budget);
         let mut clocks = [Clock::default(), Clock::default()];
         let [builds, prepares] = &mut clocks;
         let mut work = Work { source, budget, clock: builds };
-        let mut build = || work.chunk(index, len, &streams, output, layout);
+        let mut build = || work.chunk(index, start..start.saturating_add(len), &streams, output, layout);
         let (built, after) = match budget.ahead(index) {
             true => {
                 rayon::join(build, || Some(Next::of(patch, prepares).and_then(|next| next.decoded(prepares))))
@@ -268,6 +275,15 @@ impl Next {
             Self::Decoded(index, ..) => *index as u64,
         }
     }
+
+    /// How many bytes of the target it makes.
+    fn target(&self) -> u64 {
+        match self {
+            Self::End => 0,
+            Self::Stored(stored) => stored.chunk().target,
+            Self::Decoded(_, target, _) => *target,
+        }
+    }
 }
 
 /// What moved. It comes before the first delta.
@@ -291,16 +307,19 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Makes a chunk batch by batch; each is written while the next is made.
+    /// Makes what is not there yet of a chunk, which lies at `place` of the target's flat space, batch by batch; each is
+    /// written while the next is made.
     fn chunk(
         &mut self,
         index: usize,
-        len: u64,
+        place: Range<u64>,
         streams: &Streams,
         output: &mut Output<'_>,
         layout: &Layout,
     ) -> Result<(), Error> {
-        let mut plan = Plan::new(index, streams, output.at.written, len)?;
+        let len = place.end.saturating_sub(place.start);
+        let mut plan = Plan::new(index, streams, place.start, len)?;
+        self.clock.time(Stage::Plan, || plan.skip_to(output.at.written))?;
         let (mut before, mut spare) = (Made::default(), Made::default());
         let quarter = usize::try_from(len / 4).unwrap_or(usize::MAX);
         let most = quarter.max(LEAST).min(self.budget.batch);
@@ -315,6 +334,9 @@ impl Work<'_> {
             self.clock.add(&writes);
             written?;
             made?;
+            if output.at.written < place.end {
+                output.checkpoint_within(index)?;
+            }
             std::mem::swap(&mut before, &mut spare);
             if batch.is_empty() {
                 return Ok(());

@@ -6,7 +6,7 @@ use memory::{Memory, image, patch};
 use proptest::prelude::*;
 use siding_apply::{Error, MEMORY, NoProgress, Report, Sink};
 use siding_image::{Checkpoint, Content, Digest, FileRef, Image};
-use siding_patch::{Encoded, Instruction, Limits, Packing, Trust, encode_delta};
+use siding_patch::{Encoded, History, Instruction, Limits, Packing, Trust, encode_delta};
 use std::io::{self, Read};
 
 /// What a chunk makes: a whole number of digest blocks, tiles and a bit.
@@ -175,6 +175,51 @@ fn lost_bytes_are_made_again() {
         let report = run(&case, &mut sink, case.patch.as_slice()).unwrap();
         assert_eq!(report.resumed, (lost / CHUNK * CHUNK) as u64, "lost at {lost}");
         assert_eq!(sink.bytes.0[0], case.new, "lost at {lost}");
+    }
+}
+
+/// A chunk of a few stored bytes may make much: a kill in its middle costs no more than some MiB of that.
+#[test]
+fn a_kill_within_a_long_chunk_costs_a_part_of_it() {
+    const LONG: usize = (20 << 20) + 4096 * 5;
+    /// What is noted at least so often, and two batches of what was on the way.
+    const AGAIN: u64 = (4 + 2 * 2) << 20;
+    let old: Vec<u8> = (0..LONG + 9000).map(|i| (i * 31 + i / 251) as u8).collect();
+    let mut new = old[9000..].to_vec();
+    new.iter_mut().step_by(100_003).for_each(|byte| *byte ^= 9);
+    let half = 512 << 10;
+    let mut seed = 1u64;
+    for at in half - 4000..half - 3000 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        new[at] = seed.to_be_bytes()[0];
+    }
+    new.copy_within(half - 4000..half - 3000, LONG - 1000);
+    let chunk = |all: std::ops::Range<usize>, history| {
+        // A copy, and at the end literals: they are made after any kill.
+        let (target, literals) = new[all.clone()].split_at(all.len() - 1000);
+        let source = &old[9000 + all.start..][..target.len()];
+        let copy = Instruction { literals: &[], from: (9000 + all.start) as u64, source, target };
+        let list = [copy, Instruction { literals, from: 0, source: &[], target: &[] }];
+        encode_delta(&list, all.start as u64, Packing::zstd(3), history).unwrap()
+    };
+    // The long one's coder looks back at the first, and at nothing that it makes itself.
+    let history = History { source_offset: 0, source_len: 0, target_len: 4000 };
+    let long = chunk(half..LONG, Some((history, &new[half - 4000..half])));
+    assert!(long.bytes.len() < 900, "it does look back: {}", long.bytes.len());
+    let case = {
+        let (chunks, old) = ([chunk(0..half, None), long], image(&old));
+        let patch = patch(&old, &new, &chunks);
+        Case { old, new, patch }
+    };
+    for killed_at in [half as u64 + 1, 6 << 20, 11 << 20, LONG as u64 - 1] {
+        let mut sink = Remembers { dies_at: Some(killed_at), ..Remembers::default() };
+        run(&case, &mut sink, case.patch.as_slice()).unwrap_err();
+        let had = sink.given.min(killed_at);
+        sink.dies_at = None;
+        let report = run(&case, &mut sink, case.patch.as_slice()).unwrap();
+        assert!(sink.bytes.0[0] == case.new, "killed at {killed_at}");
+        assert!(report.resumed + AGAIN >= had, "killed at {killed_at}: only {} are kept", report.resumed);
+        assert_eq!(report.written + report.resumed, LONG as u64);
     }
 }
 
