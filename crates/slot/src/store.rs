@@ -41,6 +41,8 @@ pub struct Store {
     untold: Vec<(u64, Vec<LogEntry>)>,
     /// Components whose `current` a full disk has kept from following the record so far.
     behind: BTreeSet<Component>,
+    /// Slots that the record calls empty and whose files could not be removed, with why.
+    uncleared: Vec<(Component, Slot, Error)>,
     poison: Option<String>,
     _lock: Lock,
 }
@@ -266,6 +268,9 @@ impl Store {
             }
         }
         let entries = self.commit(&[Event::Vacuum], now)?;
+        if let Some((.., error)) = self.uncleared.pop() {
+            return Err(error);
+        }
         let (leftovers, kept) = self.remove_leftovers().inspect_err(|error| self.note(error))?;
         Ok(Freed { bytes: bytes.saturating_add(leftovers), entries, kept })
     }

@@ -78,9 +78,9 @@ impl Disk for Real {
         }
         // An image's directories may forbid even their owner to empty them.
         self.set(path, Attribute::Mode(0o700))?;
-        for item in fs::read_dir(path)? {
-            self.remove_tree(&item?.path())?;
-        }
+        // Listed first: a directory that stays open at each level would run out of descriptors in a deep tree.
+        let items = fs::read_dir(path)?.map(|item| Ok(item?.path()));
+        items.collect::<io::Result<Vec<_>>>()?.iter().try_for_each(|item| self.remove_tree(item))?;
         point();
         fs::remove_dir(path)
     }

@@ -42,11 +42,21 @@ impl Store {
         let switched = effects.iter().filter_map(Effect::switched).cloned();
         self.behind.extend(switched);
         self.link()?;
-        for (component, slot) in effects.iter().filter_map(Effect::discarded) {
-            project::discard(self.disk.as_ref(), &self.layout, component, slot)?;
-        }
+        let discarded = effects.iter().filter_map(Effect::discarded);
+        self.clear(discarded.map(|(component, slot)| (component.clone(), slot)).collect());
         self.link()?;
         self.tell()
+    }
+
+    /// Removes the files of slots that the record calls empty. Those that cannot be removed hold up nothing but a stage
+    /// into their own slot, and a vacuum: no boot, no fall back. They are tried again whenever the store is opened.
+    pub(super) fn clear(&mut self, slots: Vec<(Component, Slot)>) {
+        for (component, slot) in slots {
+            self.uncleared.retain(|(of, at, _)| (of, *at) != (&component, slot));
+            if let Err(error) = project::discard(self.disk.as_ref(), &self.layout, &component, slot) {
+                self.uncleared.push((component, slot, error));
+            }
+        }
     }
 
     /// Lets `current` links follow the record; those that find no room on a full disk stay behind.
@@ -90,7 +100,11 @@ impl Store {
         let seal = Event::Seal { component: component.clone(), slot, image: target.image(now) };
         let all: Vec<Event> = events.iter().cloned().chain([seal]).collect();
         self.room_for(&all, now)?;
-        self.commit(&events, now).map(|_| slot)
+        self.commit(&events, now)?;
+        match self.uncleared.iter().position(|(of, at, _)| (of, *at) == (component, slot)) {
+            Some(kept) => Err(self.uncleared.swap_remove(kept).2),
+            None => Ok(slot),
+        }
     }
 
     /// The slot in which an interrupted stage of the same patch can be gone on with, and what it claims to have

@@ -43,7 +43,17 @@ impl Store {
         let untold = vec![(newest.sequence, entries.get(told..).unwrap_or_default().to_vec())];
         let behind = state.components.keys().cloned().collect();
         let snapshot = Snapshot { layout, state };
-        let mut store = Self { snapshot, disk, record, log, untold, behind, poison: None, _lock: lock };
+        let mut store = Self {
+            snapshot,
+            disk,
+            record,
+            log,
+            untold,
+            behind,
+            uncleared: Vec::new(),
+            poison: None,
+            _lock: lock,
+        };
         store.recover()?;
         Ok(store)
     }
@@ -52,19 +62,18 @@ impl Store {
     /// nothing to go on from.
     fn recover(&mut self) -> Result<()> {
         self.link()?;
-        let mut stale = Vec::new();
+        let (mut stale, mut empty) = (Vec::new(), Vec::new());
         for (component, held) in self.state.components() {
             let (disk, layout) = (self.disk.as_ref(), &self.layout);
             let in_state =
                 |wanted: Held| Slot::PATCHED.into_iter().filter(move |slot| *held.held(*slot) == wanted);
-            for slot in in_state(Held::Empty) {
-                project::discard(disk, layout, component, slot)?;
-            }
+            empty.extend(in_state(Held::Empty).map(|slot| (component.clone(), slot)));
             let can_go_on = |slot| !checkpoint::read(disk, &layout.checkpoint(component, slot)).is_empty();
             if in_state(Held::Staging).next().is_some() && !in_state(Held::Staging).any(can_go_on) {
                 stale.push(Event::Abandon { component: component.clone() });
             }
         }
+        self.clear(empty);
         self.link()?;
         self.tell()?;
         // The one clock this crate reads, for one line of the log.

@@ -338,11 +338,14 @@ enum Rule {
     Small(u64),
     /// While set, what takes room.
     Full(Arc<AtomicBool>),
+    /// Removing this.
+    Keeps(PathBuf),
 }
 
 /// What an operation does, as far as a rule asks.
 enum Op<'a> {
     Reads(&'a Path, u64),
+    Removes(&'a Path),
     TakesRoom,
     Other,
 }
@@ -370,7 +373,10 @@ impl Failing {
             (Rule::Full(full), Op::TakesRoom) => {
                 full.load(Ordering::Relaxed).then_some(io::ErrorKind::StorageFull)
             }
-            (Rule::Reads(..) | Rule::Full(_) | Rule::Small(_), _) => None,
+            (Rule::Keeps(kept), Op::Removes(path)) => {
+                (kept == path).then_some(io::ErrorKind::PermissionDenied)
+            }
+            (Rule::Reads(..) | Rule::Full(_) | Rule::Small(_) | Rule::Keeps(_), _) => None,
         };
         fails.map_or(Ok(()), |kind| Err(kind.into()))
     }
@@ -395,7 +401,7 @@ impl Disk for Failing {
         self.point(Op::Other).and_then(|()| Real.rename(from, to))
     }
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        self.point(Op::Other).and_then(|()| Real.remove_tree(path))
+        self.point(Op::Removes(path)).and_then(|()| Real.remove_tree(path))
     }
     fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()> {
         self.point(Op::Other).and_then(|()| Real.set(path, attribute))
@@ -443,6 +449,36 @@ impl DiskFile for FailingFile {
     fn is_device(&self) -> bool {
         self.file.is_device()
     }
+}
+
+/// Files that cannot be removed hold up their own slot's next stage, and nothing else.
+#[test]
+fn a_slot_that_cannot_be_cleared_stops_no_boot_and_no_fall_back() {
+    let (yard, stuck, other) = (Yard::new(), name("c"), name("d"));
+    let mut store = yard.store();
+    store.init(&other, &version("1"), 1, &yard.at("old"), NOW).unwrap();
+    yard.stage(&mut store, "c", "new", "1 (a)").unwrap();
+    store.switch(std::slice::from_ref(&stuck), trial(1), NOW).unwrap();
+    store.rollback(std::slice::from_ref(&stuck), "bad", NOW).unwrap();
+    yard.stage(&mut store, "d", "new", "1 (a)").unwrap();
+    store.switch(std::slice::from_ref(&other), trial(2), NOW).unwrap();
+    drop(store);
+    let kept = Layout::new(&yard.root()).slot(&stuck, Slot::A);
+    let disk = Arc::new(Failing::new(Rule::Keeps(kept.clone())));
+    let again = || Store::open_on(disk.clone(), &yard.root()).unwrap();
+    assert_eq!(again().vacuum(NOW).unwrap_err().kind(), Kind::Io, "vacuum tells");
+    assert!(kept.join("image").exists());
+    for _ in 0..3 {
+        again().boot(NOW).unwrap();
+    }
+    let mut store = again();
+    let held = store.state().get(&other).unwrap();
+    assert_eq!((held.active, held.trial.is_some()), (Slot::Base, false), "the trial ended");
+    let refused = store.stage(&stuck, &yard.target("newer", "1 (b)"), false, NOW).unwrap_err();
+    assert!(refused.to_string().contains("c/a"), "{refused}");
+    drop(store);
+    // Once it can be removed, all is as ever.
+    yard.stage(&mut open(&yard).unwrap(), "c", "newer", "1 (b)").unwrap();
 }
 
 /// The whole story; stops at the first error.
