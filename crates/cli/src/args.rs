@@ -220,7 +220,8 @@ pub(crate) struct LoadArgs {
 
 /// Apply a patch without a store: OLD and PATCH make OUT
 ///
-/// OUT appears complete and compared with the signed digest, or not at all.
+/// OUT appears complete and compared with the signed digest, or not at all. A run that is killed leaves a hidden file or
+/// directory .OUT.PROCESS.partial beside it, which the next run for the same OUT removes.
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Example: siding apply libssl.siding old/libssl.so.3 new/libssl.so.3 --trust release.pub"

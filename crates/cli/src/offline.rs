@@ -14,6 +14,7 @@ use siding_patch::{Checked, ChunkKind, Limits, Manifest, Trust};
 use siding_slot::{Builder, date};
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -82,6 +83,7 @@ impl Out {
             return Err(Failure::usage(message));
         }
         let name = wanted.file_name().ok_or_else(|| Failure::usage("the result needs a file name"))?;
+        remove_abandoned(&wanted, name);
         let mut partial = std::ffi::OsString::from(".");
         partial.push(name);
         partial.push(format!(".{}.partial", std::process::id()));
@@ -90,8 +92,7 @@ impl Out {
 
     fn keep(mut self) -> Result<(), Failure> {
         if !self.kept {
-            std::fs::rename(&self.building, &self.wanted)
-                .map_err(|e| Failure::io("rename to", &self.wanted, &e))?;
+            rename(&self.building, &self.wanted).map_err(|e| Failure::io("rename to", &self.wanted, &e))?;
             self.kept = true;
             let parent =
                 self.wanted.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -99,6 +100,35 @@ impl Out {
             flushed.map_err(|e| Failure::io("flush", parent, &e))?;
         }
         Ok(())
+    }
+}
+
+/// Renames unless something appeared at `to` meanwhile, where the filesystem can be asked for that.
+fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => std::fs::rename(from, to),
+        done => Ok(done?),
+    }
+}
+
+/// Takes away what runs for the same result left that were killed: their processes are gone.
+fn remove_abandoned(wanted: &Path, name: &std::ffi::OsStr) {
+    let dir = wanted.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let begin = [b".", name.as_bytes(), b"."].concat();
+    let is_gone = |process: u32| {
+        let proc = Path::new("/proc");
+        proc.join("self").exists() && !proc.join(process.to_string()).exists()
+    };
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let process =
+            file.as_bytes().strip_prefix(&begin[..]).and_then(|rest| rest.strip_suffix(b".partial"));
+        let process = process.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
+        if process.is_some_and(is_gone) {
+            // What cannot be removed harms nothing.
+            let _ = siding_slot::discard(&entry.path());
+        }
     }
 }
 

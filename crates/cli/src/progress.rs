@@ -29,6 +29,8 @@ pub(crate) struct Show {
 
 struct Shown {
     what: &'static str,
+    /// How much was done when it began: what an earlier attempt had left.
+    first: u64,
     done: u64,
     total: u64,
     started: Instant,
@@ -62,7 +64,8 @@ impl Show {
         let now = Instant::now();
         if current.as_ref().is_none_or(|shown| shown.what != what) {
             self.finish_step(current.take());
-            *current = Some(Shown { what, done: 0, total, started: now, told: (now, None), bar: None });
+            *current =
+                Some(Shown { what, first: done, done: 0, total, started: now, told: (now, None), bar: None });
         }
         let Some(shown) = current.as_mut() else { return };
         shown.done = shown.done.max(done.min(total));
@@ -117,9 +120,10 @@ impl Shown {
             return;
         }
         self.told.0 = now;
-        let Self { what, done, total, started, .. } = *self;
-        let rate = done as f64 / (now - started).as_secs_f64().max(1e-9);
-        let left = (total - done) as f64 / rate.max(1.0);
+        let Self { what, first, done, total, started, .. } = *self;
+        let rate = done.saturating_sub(first) as f64 / (now - started).as_secs_f64().max(1e-9);
+        // Before anything is known of the rate, nothing is said of the end.
+        let left = (rate > 0.0 || done == total).then(|| (total - done) as f64 / rate.max(1.0));
         eprintln!("{}", json!({ "step": what, "done": done, "total": total, "seconds_left": left }));
     }
 }

@@ -379,3 +379,24 @@ fn a_patch_overwrites_neither_its_inputs_nor_what_is_no_file() {
     lab.run("sign a.siding --key maker.key -o folder").ends_with(2).complains(&["no regular file"]);
     assert!(lab.read("old") == old && lab.read("new-a") == new);
 }
+
+#[test]
+fn what_appears_at_the_result_meanwhile_stays_and_what_killed_runs_left_goes() {
+    let lab = Lab::new();
+    lab.write("old", &noise(1, 300_000));
+    lab.write("new", &changed(&noise(1, 300_000), 5));
+    lab.diff("old new -o patch");
+    // No process has this number; ours is alive.
+    let (dead, alive) = (".out.4200000.partial".to_owned(), format!(".out.{}.partial", std::process::id()));
+    lab.write(&dead, b"left by a killed run");
+    lab.write(&alive, b"being written");
+    let mut slow = lab.command("apply patch old out --trust maker.pub --rate 200K").spawn().unwrap();
+    while lab.path(&dead).exists() {
+        std::thread::yield_now();
+    }
+    lab.write("out", b"precious");
+    assert!(!slow.wait().unwrap().success());
+    assert_eq!((lab.read("out"), lab.read(&alive)), (b"precious".to_vec(), b"being written".to_vec()));
+    let left = lab.names("").into_iter().filter(|name| name.contains("partial")).collect::<Vec<_>>();
+    assert_eq!(left, [alive]);
+}
