@@ -59,6 +59,9 @@ pub(crate) fn anew(store: &Snapshot, manifest: &Manifest, request: &Request) -> 
     let source = component.holding(&manifest.source.identity).ok_or_else(no_source)?;
     let slot = store.may_stage(&manifest.component, &target(manifest), request.retry_denied)?;
     siding_apply::fits(manifest, request.memory)?;
+    let image = store.image(&manifest.component, source)?;
+    let space = (manifest.fresh_len(), &manifest.target.identity);
+    store.space_for(&manifest.component, slot, space, &image)?;
     Ok(Anew { source, slot })
 }
 

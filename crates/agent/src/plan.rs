@@ -26,14 +26,16 @@ pub struct Plan {
     pub patch: u64,
     /// The image, in bytes.
     pub image: u64,
-    /// What of the image is written anew, in bytes; the rest is shared with the source or copied from it.
+    /// What of the image would be written anew, in bytes; the rest is shared with the source or copied from it.
     pub fresh: u64,
+    /// What of that an interrupted install of the same patch left, in bytes, by its own account.
+    pub resumed: u64,
     /// What the patch's streams are once decoded, in bytes.
     pub decoded: u64,
-    /// The memory that suffices, in bytes.
+    /// The memory that suffices, in bytes, unless coders look back.
     pub memory: u64,
-    /// Room in the store, counting only what is written anew.
-    pub space: Space,
+    /// Room in the store if it would be carried out, counting what the slot holds as free.
+    pub space: Option<Space>,
     /// What must restart to use it.
     pub restart: Vec<String>,
     /// The advisories it answers.
@@ -42,18 +44,24 @@ pub struct Plan {
 
 /// Plans the install of a patch whose manifest was checked. Reads the store's record, and writes nothing.
 ///
-/// Fails as [`install`](crate::install) would, except for what only reading the images and the whole patch can tell.
-/// Room is told and not judged: a slot is emptied before it is written, and zeros take none.
+/// Fails as [`install`](crate::install) would, except for what only reading the images and the whole patch can tell: bytes
+/// that are damaged and what coders look back at.
 pub fn plan(store: &Snapshot, manifest: &Manifest, request: &Request) -> Result<Plan, Error> {
     let (outcome, source, slot) = match course(store, manifest, request)? {
         Course::IsActive(slot) => (Outcome::WasActive, None, slot),
         Course::IsThere(slot) => (Outcome::WasThere, None, slot),
         Course::Apply(Anew { source, slot }) => (Outcome::Applied, Some(source), slot),
     };
-    let fresh = manifest.fresh_len();
-    let space = store.space_for(&manifest.component, fresh)?;
+    let (component, target) = (&manifest.component, target(manifest));
+    let fresh = source.map_or(0, |_| manifest.fresh_len());
+    let space = match source {
+        Some(source) => {
+            let source = store.image(component, source)?;
+            Some(store.space_for(component, slot, (fresh, &target.identity), &source)?)
+        }
+        None => None,
+    };
     let deltas = manifest.chunks.iter().filter(|chunk| chunk.kind != ChunkKind::Changes);
-    let target = target(manifest);
     Ok(Plan {
         component: manifest.component.clone(),
         from: manifest.source.version.clone(),
@@ -64,8 +72,9 @@ pub fn plan(store: &Snapshot, manifest: &Manifest, request: &Request) -> Result<
         patch: manifest.chunks.iter().map(|chunk| chunk.stored).sum(),
         image: manifest.target.identity.size,
         fresh,
+        resumed: store.interrupted(component, slot, Some(&target)).unwrap_or(0),
         decoded: deltas.map(|chunk| chunk.decoded).sum(),
-        memory: siding_apply::least_memory(manifest),
+        memory: source.map_or(0, |_| siding_apply::least_memory(manifest)),
         space,
         restart: target.restart,
         advisories: target.advisories,

@@ -1,6 +1,6 @@
 //! Installs that meet a damaged slot, or a patch that stops coming.
 
-use siding_agent::{Error, Installed, Outcome, Request, install};
+use siding_agent::{Error, Installed, Outcome, Request, install, plan};
 use siding_apply::NoProgress;
 use siding_image::{Component, Image};
 use siding_patch::{
@@ -219,4 +219,17 @@ fn what_was_written_before_memory_ran_out_is_gone_on_with() {
     let installed = bench.install(&bench.patch[..]).unwrap();
     assert_eq!((installed.outcome, installed.resumed), (Outcome::Applied, 64 << 10));
     bench.check_installed(Slot::A);
+}
+
+#[test]
+fn a_plan_of_what_cannot_fit_is_refused_as_staging_would() {
+    let bench = Bench::tree();
+    let checked = siding_patch::open(&bench.patch[..], &Trust::anyone(), &Limits::default()).unwrap();
+    let mut manifest = checked.manifest().clone();
+    let store = Store::view(&bench.dir.path().join("store")).unwrap();
+    let space = plan(&store, &manifest, &Request::at(NOW)).unwrap().space.unwrap();
+    assert!(space.fits() && space.needed >= 9000, "{space:?}");
+    manifest.chunks.last_mut().unwrap().target = 1 << 60;
+    let refused = plan(&store, &manifest, &Request::at(NOW)).unwrap_err();
+    assert!(matches!(refused, Error::Slot(siding_slot::Error::NoSpace { .. })), "{refused}");
 }

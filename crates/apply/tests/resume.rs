@@ -189,10 +189,10 @@ fn a_kill_within_a_long_chunk_costs_a_part_of_it() {
     new.iter_mut().step_by(100_003).for_each(|byte| *byte ^= 9);
     let half = 512 << 10;
     let mut seed = 1u64;
-    for at in half - 4000..half - 3000 {
+    new[half - 4000..half - 3000].fill_with(|| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        new[at] = seed.to_be_bytes()[0];
-    }
+        seed.to_be_bytes()[0]
+    });
     new.copy_within(half - 4000..half - 3000, LONG - 1000);
     let chunk = |all: std::ops::Range<usize>, history| {
         // A copy, and at the end literals: they are made after any kill.

@@ -24,7 +24,7 @@ pub(crate) fn forecast(args: &InstallArgs, trust: &Trust, request: &Request) -> 
     let plan = siding_agent::plan(&store, patch.manifest(), request)?;
     let seconds = seconds(&plan, &store).filter(|_| plan.outcome == Outcome::Applied);
     let seconds = seconds.map(|seconds| match args.load.rate {
-        Some(rate) => seconds.max(plan.fresh as f64 / rate as f64),
+        Some(rate) => seconds.max(plan.fresh.saturating_sub(plan.resumed) as f64 / rate as f64),
         None => seconds,
     });
     let patch = plan.patch + patch.overhead();
@@ -42,7 +42,7 @@ fn seconds(plan: &Plan, store: &Snapshot) -> Option<f64> {
     File::open(blob.path()).ok()?.take(SAMPLE).read_to_end(&mut sample).ok()?;
     std::hint::black_box(verity::digest(&sample));
     let second = started.elapsed().as_secs_f64() / (sample.len() as f64).max(1.0);
-    let passes = source.identity().size + plan.image + 2 * plan.fresh;
+    let passes = source.identity().size + plan.image + 2 * plan.fresh - plan.resumed.min(plan.fresh);
     Some(passes as f64 * second + plan.decoded as f64 / DECODING)
 }
 
@@ -53,19 +53,27 @@ fn text(plan: &Plan, patch: u64, seconds: Option<f64>) -> String {
         Outcome::WasActive => "is active already; nothing to do".to_owned(),
     };
     let source = plan.source.map_or_else(String::new, |slot| format!(", in slot {slot}"));
-    let mut rows = vec![
-        vec!["starts from".into(), format!("{}{source}", plan.from)],
-        vec!["patch".into(), size(patch)],
-        vec!["image".into(), format!("{}, {} of it written anew", size(plan.image), size(plan.fresh))],
-    ];
-    let (needed, free) = (size(plan.space.needed), size(plan.space.free));
-    let fits =
-        if plan.space.fits() { "" } else { "; fits only if the slot holds enough now, or much is zeros" };
-    rows.push(vec!["space".into(), format!("{needed} of {free} free at {}{fits}", plan.space.at.display())]);
-    rows.push(vec![
-        "memory".into(),
-        format!("--memory {} suffices, unless coders look back", at_least(plan.memory)),
-    ]);
+    let mut rows =
+        vec![vec!["starts from".into(), format!("{}{source}", plan.from)], vec!["patch".into(), size(patch)]];
+    if let Some(space) = &plan.space {
+        rows.push(vec![
+            "image".into(),
+            format!("{}, {} of it written anew", size(plan.image), size(plan.fresh)),
+        ]);
+        if plan.resumed > 0 {
+            rows.push(vec![
+                "goes on".into(),
+                format!("{} are there from an install that was interrupted", size(plan.resumed)),
+            ]);
+        }
+        let fits = if space.fits() { "" } else { "; fits only if much of it is zeros" };
+        let free = format!("{} free at {}{fits}", size(space.free), space.at.display());
+        rows.push(vec!["space".into(), format!("needs {}; {free}", size(space.needed))]);
+        let memory = at_least(plan.memory);
+        rows.push(vec!["memory".into(), format!("--memory {memory} suffices, unless coders look back")]);
+    } else {
+        rows.push(vec!["image".into(), size(plan.image)]);
+    }
     if let Some(seconds) = seconds {
         let time = if seconds < 1.0 { "less than a second".into() } else { format!("about {seconds:.0} s") };
         rows.push(vec!["time".into(), time + " on this machine, as idle as now"]);
@@ -84,8 +92,10 @@ fn json(plan: &Plan, patch: u64, seconds: Option<f64>) -> serde_json::Value {
         "component": plan.component.as_str(), "from": plan.from.to_string(), "version": plan.version.to_string(),
         "outcome": outcome(plan.outcome),
         "source": plan.source.map(Slot::name), "slot": plan.slot.name(),
-        "patch": patch, "image": plan.image, "fresh": plan.fresh, "memory": plan.memory,
-        "space": { "needed": plan.space.needed, "free": plan.space.free, "at": plan.space.at, "fits": plan.space.fits() },
+        "patch": patch, "image": plan.image, "fresh": plan.fresh, "resumed": plan.resumed, "memory": plan.memory,
+        "space": plan.space.as_ref().map(|space| json!({
+            "needed": space.needed, "free": space.free, "at": space.at, "fits": space.fits(),
+        })),
         "seconds": seconds, "restart": plan.restart, "advisories": plan.advisories,
     })
 }

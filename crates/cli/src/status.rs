@@ -1,6 +1,7 @@
 //! `siding status` and `siding log`: where the device stands, and how it came there.
 
 use crate::args::{Log, Status, StoreArgs};
+use crate::bytes::size;
 use crate::failure::{Code, Failure};
 use crate::output::{Paint, Reply, plain, table};
 use crate::time::now;
@@ -48,18 +49,21 @@ fn component_text(store: &Snapshot, name: &Component, state: &ComponentState) ->
         None => paint.good("patched, confirmed"),
     };
     let mut text = format!("{}  {headline}\n", paint.bold(&format!("{name} {version}")));
-    text += &table(&Slot::ALL.map(|slot| slot_row(state, slot)), &[]);
+    text += &table(&Slot::ALL.map(|slot| slot_row(store, name, state, slot)), &[]);
     for (label, line) in facts(store, name, state) {
         text += &format!("  {label}: {line}\n");
     }
     text
 }
 
-fn slot_row(state: &ComponentState, slot: Slot) -> Vec<String> {
+fn slot_row(store: &Snapshot, name: &Component, state: &ComponentState, slot: Slot) -> Vec<String> {
     let mut row = vec![if slot == state.active { "▸" } else { " " }.to_owned(), slot.to_string()];
     match state.held(slot) {
         Held::Empty => row.push("empty".into()),
-        Held::Staging => row.push("not finished; unusable".into()),
+        Held::Staging => row.push(match store.interrupted(name, slot, None) {
+            Some(bytes) => format!("not finished; the same patch goes on from {}", size(bytes)),
+            None => "not finished; the next install writes it anew".into(),
+        }),
         Held::Sealed(image) => {
             row.push(image.version.to_string());
             row.push(format!("[{}]", image.identity.digest.short()));
@@ -147,7 +151,9 @@ fn component_json(store: &Snapshot, name: &Component, state: &ComponentState) ->
         .map(|slot| {
             let value = match state.held(slot) {
                 Held::Empty => json!({ "state": "empty" }),
-                Held::Staging => json!({ "state": "staging" }),
+                Held::Staging => {
+                    json!({ "state": "staging", "written": store.interrupted(name, slot, None).unwrap_or(0) })
+                }
                 Held::Sealed(image) => json!({
                     "state": "sealed", "version": image.version.to_string(), "epoch": image.epoch,
                     "digest": image.identity.digest.to_string(), "bytes": image.identity.size,

@@ -36,7 +36,8 @@ fn an_install_that_was_killed_goes_on_where_it_was() {
         assert_eq!(output.status.signal(), Some(9), "{number}");
         // Whoever looks in between disturbs nothing.
         assert_eq!(lab.status("lib")["active"], "base", "{number}");
-        lab.ok("plan a.siding --trust maker.pub").says(&["would be written to slot a"]);
+        lab.ok("plan a.siding --trust maker.pub").says(&["would be written to slot a", "goes on"]);
+        lab.ok("status").says(&["not finished; the same patch goes on from"]);
         let now = checkpoint(&lab);
         assert!(
             now > before,
@@ -91,6 +92,7 @@ fn a_plan_says_what_an_install_would_do_and_writes_nothing() {
     assert_eq!(lab.events(), ["init"]);
     lab.ok("install a.siding --trust maker.pub --switch");
     lab.ok("plan a.siding --trust maker.pub").says(&["is active already; nothing to do"]);
+    assert_eq!(lab.json("plan a.siding --trust maker.pub")["fresh"], 0);
     lab.ok("rollback lib --reason bad");
     lab.run("plan a.siding --trust maker.pub").ends_with(3).complains(&["rolled back"]);
     lab.ok("plan a.siding --trust maker.pub --retry-denied");

@@ -13,7 +13,7 @@
 //! Memory is bounded: no file is held whole, one is open at a time.
 
 use crate::disk::{Access, Disk, DiskFile, Real, written_parts};
-use crate::space::Space;
+use crate::space::{Holes, Space};
 use crate::{Error, Result};
 use resume::{Left, Leftovers};
 use siding_image::{Checkpoint, Content, Digest, FileRef, Identity, Image, Sink};
@@ -39,15 +39,6 @@ pub struct Builder {
     claims: Vec<Checkpoint>,
     /// How many bytes may turn out to be zeros, which take no space; `None` if nothing is known of that.
     holes: Option<Holes>,
-}
-
-/// What the source says about the zeros of the target.
-#[derive(Clone, Copy, Debug)]
-struct Holes {
-    /// How long the source is.
-    size: u64,
-    /// How much of it takes no space.
-    bytes: u64,
 }
 
 /// What is to be written, and how far it has come.
@@ -102,11 +93,7 @@ impl Builder {
     /// as many are taken to be zeros as take no space in `source`, and in a file all by which it grows: what
     /// is refused does not fit even then. Free is what the filesystem gives to users without privileges.
     pub fn made_from(&mut self, source: &Image) {
-        use std::os::unix::fs::MetadataExt;
-        let unused = |meta: std::fs::Metadata| meta.len().saturating_sub(meta.blocks().saturating_mul(512));
-        let holes = source.blobs().iter().filter_map(|blob| std::fs::metadata(blob.path()).ok()).map(unused);
-        let bytes = holes.fold(0, u64::saturating_add);
-        self.holes = Some(Holes { size: source.identity().size, bytes });
+        self.holes = Some(Holes::of(source));
     }
 
     /// What an image of `target` needs here, and what is free; writes nothing. `fresh` are the contents that
@@ -198,11 +185,7 @@ impl Builder {
         if is_block_device(&self.root) {
             return Ok(());
         }
-        let growth = match target {
-            Content::File(file) => file.size.saturating_sub(holes.size),
-            Content::Tree(_) => 0,
-        };
-        let zeros = holes.bytes.saturating_add(growth);
+        let zeros = holes.in_target(&target.identity());
         let space = self.space(target, fresh)?;
         if space.admit(there, zeros).is_ok() {
             return Ok(());

@@ -1,8 +1,10 @@
 //! A store as it was when it was read.
 
+use crate::checkpoint::{self, Work};
 use crate::disk::Real;
 use crate::layout::Layout;
 use crate::log::{self, History};
+use crate::space::{self, Holes};
 use crate::staging::Target;
 use crate::step::steps;
 use crate::{Error, Held, Refusal, Result, Slot, Space, State};
@@ -54,10 +56,33 @@ impl Snapshot {
         Ok(staging.ok_or_else(|| Refusal::NotStaging { component: component.clone(), slot: Slot::A })?)
     }
 
-    /// What `needed` bytes more in this component's slots compare to; writes nothing. What a stage would free before it
-    /// begins, because it empties a slot, is not counted.
-    pub fn space_for(&self, component: &Component, needed: u64) -> Result<Space> {
-        Space::for_bytes(&Real, &self.layout.component(component), needed)
+    /// What `target` needs in `slot` if it is staged there from `source` with `fresh` bytes written anew; writes nothing.
+    ///
+    /// What the slot holds now counts as free: it is emptied first, or gone on with. Fails with [`Error::NoSpace`] as staging
+    /// would, where even that and all that may be zeros do not suffice ([`Builder::made_from`](crate::Builder::made_from)).
+    pub fn space_for(
+        &self,
+        component: &Component,
+        slot: Slot,
+        (fresh, target): (u64, &Identity),
+        source: &Image,
+    ) -> Result<Space> {
+        let space = Space::at_least(&Real, &self.layout.component(component), fresh, target)?;
+        let there = space::taken(&self.layout.slot(component, slot));
+        space.admit(there, Holes::of(source).in_target(target))?;
+        Ok(Space { free: space.free.saturating_add(there), ..space })
+    }
+
+    /// How many bytes an interrupted stage in `slot` says it has written, of `target` if one is given; whether that is
+    /// so is found out when it is gone on with.
+    pub fn interrupted(&self, component: &Component, slot: Slot, target: Option<&Target>) -> Option<u64> {
+        let held = self.state.get(component)?.held(slot);
+        if *held != Held::Staging {
+            return None;
+        }
+        let entries = checkpoint::read(&Real, &self.layout.checkpoint(component, slot)).into_iter();
+        let of = |work: &Work| target.is_none_or(|target| target.work() == Some(*work));
+        entries.filter(|(work, _)| of(work)).map(|(_, claim)| claim.written).max()
     }
 
     /// What staging `target` needs and what is free; writes nothing. `fresh` are the contents that would be written,

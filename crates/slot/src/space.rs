@@ -2,8 +2,10 @@
 
 use crate::disk::{Disk, Room};
 use crate::{Error, Result};
-use siding_image::{Content, FileRef, Node};
+use siding_image::{Content, FileRef, Identity, Image, Kind, Node};
 use std::collections::BTreeSet;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What writing an image takes, and what there is where it goes.
@@ -25,10 +27,11 @@ impl Space {
         Ok(Self { needed: needed(target, fresh, room.shares_blocks), free: room.free, at })
     }
 
-    /// Compares a number of bytes with what is free at `path`; writes nothing.
-    pub(crate) fn for_bytes(disk: &dyn Disk, path: &Path, needed: u64) -> Result<Self> {
+    /// The same where no more is known of the target than its identity and how much of it is `fresh`.
+    pub(crate) fn at_least(disk: &dyn Disk, path: &Path, fresh: u64, target: &Identity) -> Result<Self> {
         let (room, at) = room(disk, path)?;
-        Ok(Self { needed, free: room.free, at })
+        let copied = if room.shares_blocks { 0 } else { target.size };
+        Ok(Self { needed: fresh.max(copied), free: room.free, at })
     }
 
     /// Whether everything fits, even if nothing of it is zeros.
@@ -45,6 +48,41 @@ impl Space {
         }
         Err(Error::NoSpace { path: self.at.clone(), needed, free: self.free })
     }
+}
+
+/// What is known of an image about the zeros in what is made from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holes {
+    /// Its size.
+    size: u64,
+    /// How many of its bytes take no space.
+    bytes: u64,
+}
+
+impl Holes {
+    pub(crate) fn of(image: &Image) -> Self {
+        let unused = |meta: Metadata| meta.len().saturating_sub(meta.blocks().saturating_mul(512));
+        let files = image.blobs().iter().filter_map(|blob| std::fs::metadata(blob.path()).ok());
+        Self { size: image.identity().size, bytes: files.map(unused).fold(0, u64::saturating_add) }
+    }
+
+    /// How much of a target that is made from the image may be zeros: as much as of the image, and in a file all by which
+    /// it is longer.
+    pub(crate) fn in_target(&self, target: &Identity) -> u64 {
+        let growth = match target.kind {
+            Kind::File => target.size.saturating_sub(self.size),
+            Kind::Tree => 0,
+        };
+        self.bytes.saturating_add(growth)
+    }
+}
+
+/// What lies at `path` takes so many bytes on disk; what cannot be looked at counts as nothing.
+pub(crate) fn taken(path: &Path) -> u64 {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
+    let below = std::fs::read_dir(path).ok().filter(|_| meta.is_dir());
+    let below = below.into_iter().flatten().flatten().map(|entry| taken(&entry.path()));
+    below.fold(meta.blocks().saturating_mul(512), u64::saturating_add)
 }
 
 /// How many bytes an image takes on disk if nothing of it is zeros: each content in whole blocks; those that are
@@ -125,10 +163,12 @@ mod tests {
     #[test]
     fn the_nearest_directory_that_exists_is_asked() {
         let dir = tempfile::tempdir().unwrap();
-        let space = Space::for_bytes(&crate::disk::Real, &dir.path().join("not/yet/there"), 1).unwrap();
+        let empty = Identity { kind: Kind::File, size: 0, digest: Digest::of(b"") };
+        let space =
+            Space::at_least(&crate::disk::Real, &dir.path().join("not/yet/there"), 1, &empty).unwrap();
         assert_eq!(space.at, dir.path());
         assert!(space.fits());
-        let relative = Space::for_bytes(&crate::disk::Real, Path::new("not-yet-there"), 1).unwrap();
+        let relative = Space::at_least(&crate::disk::Real, Path::new("not-yet-there"), 1, &empty).unwrap();
         assert_eq!(relative.at, Path::new("."));
     }
 }

@@ -576,6 +576,9 @@ fn a_plan_can_ask_for_the_space_without_writing() {
     let space = view.space(&story.component, story.image().content(), &story.fresh().contents).unwrap();
     assert!(space.needed >= story.fresh().len() && space.fits());
     assert_eq!(space.at, story.dir().parent().unwrap());
-    let bytes = view.space_for(&name("not-yet"), u64::MAX - 1).unwrap();
-    assert!(!bytes.fits() && bytes.at == story.yard.root().join("components"));
+    let (source, target) = (story.yard.image("old"), story.image().identity());
+    let plan = |fresh| view.space_for(&story.component, Slot::A, (fresh, &target), &source);
+    let space = plan(1000).unwrap();
+    assert!(space.needed >= 1000 && space.fits(), "{space:?}");
+    assert!(matches!(plan(u64::MAX - 1), Err(Error::NoSpace { .. })));
 }
