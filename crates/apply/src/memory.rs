@@ -18,7 +18,7 @@ const ADAPTIVE: u64 = 9 << 19;
 
 /// Whether a patch can be carried out in `memory` bytes of private memory; fails with [`Error::Memory`] if not.
 ///
-/// The list of a tree's entries, some 300 bytes each, and what coders look back at, up to
+/// The list of a tree's entries, some 1.5 KiB for each of them, and what coders look back at, up to
 /// [`Limits::history`](siding_patch::Limits::history), are not in a manifest and not counted.
 pub fn fits(manifest: &Manifest, memory: u64) -> Result<(), Error> {
     Budget::of(manifest, memory).map(drop)

@@ -207,7 +207,7 @@ pub(crate) struct BenchTrustArgs {
 /// What the work may take of the machine.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct LoadArgs {
-    /// Keep to so much private memory, such as 16M, beside the list of a tree's entries; a patch that needs more is refused
+    /// Keep to so much private memory, such as 16M, beside 1.5 KiB for each file of a tree; a patch that needs more is refused
     #[arg(long, value_name = "BYTES", value_parser = crate::bytes::parse, default_value = "32M")]
     pub(crate) memory: u64,
     /// Work in the background: lowest priority for the processor, and a low one for the disk where its scheduler knows any

@@ -3,13 +3,24 @@
 
 use crate::{Error, file};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A read-only view of a whole regular file or block device.
 ///
-/// The kernel may drop the pages at will, so a map costs address space, not private memory.
+/// The kernel may drop the pages at will, so a map costs address space, not private memory. But a process may have only
+/// so many maps (65,530 is usual on Linux), and trees have more files: those below [`SMALL`] bytes are read instead.
 #[derive(Debug)]
-pub struct Map(Option<memmap2::Mmap>);
+pub struct Map(Bytes);
+
+/// Files below this length, in bytes, are read.
+pub(crate) const SMALL: u64 = 64 << 10;
+
+#[derive(Debug)]
+enum Bytes {
+    Read(Vec<u8>),
+    Mapped(memmap2::Mmap),
+}
 
 impl Map {
     /// Maps the file or block device at `path`.
@@ -21,8 +32,10 @@ impl Map {
     }
 
     fn of_file(file: &File, len: u64) -> std::io::Result<Self> {
-        if len == 0 {
-            return Ok(Self(None));
+        if len < SMALL {
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+            file.read_exact_at(&mut bytes, 0)?;
+            return Ok(Self(Bytes::Read(bytes)));
         }
         let len = usize::try_from(len).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
         // SAFETY: the map is private and read-only. What is left is that nobody shortens or rewrites the
@@ -31,12 +44,15 @@ impl Map {
         // assumed of the medium") says: a file cut short ends the process by SIGBUS, before anything is
         // sealed, and bytes changed under us fail the digest of the result.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
-        Ok(Self(Some(map)))
+        Ok(Self(Bytes::Mapped(map)))
     }
 
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        match &self.0 {
+            Bytes::Read(bytes) => bytes,
+            Bytes::Mapped(map) => map,
+        }
     }
 }
 

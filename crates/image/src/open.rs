@@ -1,12 +1,13 @@
 //! An image on disk, opened for reading.
 
-use crate::{Digest, Error, FileRef, Map, Tree, file, scan, verity};
+use crate::{Digest, Error, FileRef, Map, Tree, file, map, scan, verity};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -167,12 +168,10 @@ impl Image {
                 out.fill(0);
                 return Ok(());
             };
-            let bytes = blob.bytes()?;
-            let within = usize::try_from(offset - blob.start).unwrap_or(usize::MAX);
-            let here = bytes.get(within..).unwrap_or_default();
-            let len = here.len().min(out.len());
+            let within = offset - blob.start;
+            let len = usize::try_from(blob.content.size - within).unwrap_or(usize::MAX).min(out.len());
             let (now, later) = out.split_at_mut(len);
-            now.copy_from_slice(&here[..len]);
+            blob.read_at(within, now)?;
             out = later;
             offset += len as u64;
             index += 1;
@@ -198,6 +197,17 @@ impl Blob {
             expected: self.content.digest,
             got: verity::digest(map.as_slice()),
         })
+    }
+
+    /// Fills `out` from `offset` on, which lie within it. What is small is not kept in memory for that.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        if self.content.size < map::SMALL && self.map.get().is_none() {
+            let (file, _) = file::open(&self.path)?;
+            return file.read_exact_at(out, offset).map_err(|e| Error::io("read", &self.path, e));
+        }
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        out.copy_from_slice(&self.bytes()?[start..][..out.len()]);
+        Ok(())
     }
 
     /// The ranges, in order, that the filesystem knows to be nothing but zeros without reading them.
@@ -254,6 +264,24 @@ mod tests {
         assert_eq!(&out, b"onetwo\0\0");
         image.read_at(u64::MAX - 8, &mut out).unwrap();
         assert_eq!(out, [0; 8]);
+    }
+
+    /// A process may have only some 65,000 maps, and a tree more files.
+    #[test]
+    fn small_files_take_no_map() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..100u32 {
+            fs::write(dir.path().join(number.to_string()), number.to_le_bytes().repeat(50)).unwrap();
+        }
+        fs::write(dir.path().join("large"), vec![7; 100_000]).unwrap();
+        let image = Image::open(dir.path()).unwrap();
+        let mut all = vec![0; image.len() as usize];
+        image.read_at(0, &mut all).unwrap();
+        let bytes: Vec<&[u8]> = image.blobs().iter().map(|blob| blob.bytes().unwrap()).collect();
+        assert_eq!(bytes.concat(), all);
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let of_it = maps.lines().filter(|line| line.contains(dir.path().to_str().unwrap()));
+        assert_eq!(of_it.count(), 1);
     }
 
     #[test]
