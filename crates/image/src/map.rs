@@ -9,7 +9,7 @@ use std::path::Path;
 /// A read-only view of a whole regular file or block device.
 ///
 /// The kernel may drop the pages at will, so a map costs address space, not private memory. But a process may have only
-/// so many maps (65,530 is usual on Linux), and trees have more files: those below [`SMALL`] bytes are read instead.
+/// so many maps (65,530 is usual on Linux), and trees have more files: those below 64 KiB are read instead.
 #[derive(Debug)]
 pub struct Map(Bytes);
 
