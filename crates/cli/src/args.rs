@@ -5,7 +5,7 @@ use crate::progress::Mode;
 use clap::ValueEnum;
 use clap::{Parser, Subcommand};
 use siding_image::{Component, Version};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Small signed patches with A/B staging: make them, apply them into the inactive slot, switch in one durable
 /// write, roll back what fails.
@@ -68,6 +68,21 @@ impl Verb {
             Self::Bench(verb) => Some(&verb.load),
             Self::Install(verb) => Some(&verb.what.load),
             Self::Plan(verb) => Some(&verb.what.load),
+            _ => None,
+        }
+    }
+
+    /// The patch it is about, if it is about one.
+    pub(crate) fn patch(&self) -> Option<&Path> {
+        match self {
+            #[cfg(feature = "make")]
+            Self::Sign(verb) => Some(&verb.patch),
+            Self::Apply(verb) => Some(&verb.patch),
+            Self::Inspect(verb) => Some(&verb.patch),
+            Self::Verify(verb) => Some(&verb.patch),
+            Self::Bench(verb) => Some(&verb.patch),
+            Self::Install(verb) => Some(&verb.what.patch),
+            Self::Plan(verb) => Some(&verb.what.patch),
             _ => None,
         }
     }

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 pub(crate) struct Failure {
     code: Code,
     message: String,
+    /// Whether it lies in the patch, or in how that goes with what it was given.
+    of_patch: bool,
 }
 
 /// Exit codes. Few, documented in `siding --help`, and never reused for something else.
@@ -32,7 +34,7 @@ pub(crate) enum Code {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: message.to_string(), of_patch: false }
     }
 
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
@@ -41,6 +43,18 @@ impl Failure {
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Code::Usage, message)
+    }
+
+    fn of_patch(code: Code, message: impl fmt::Display) -> Self {
+        Self { of_patch: true, ..Self::new(code, message) }
+    }
+
+    /// With the name of the patch, if it is about that.
+    pub(crate) fn naming(self, patch: Option<&Path>) -> Self {
+        let Some(patch) = patch.filter(|_| self.of_patch) else { return self };
+        let name =
+            if patch == Path::new("-") { "standard input".into() } else { patch.display().to_string() };
+        Self { message: format!("{name}: {}", self.message), ..self }
     }
 
     /// An operating system's refusal, with what was being done to which file.
@@ -105,7 +119,10 @@ impl From<siding_patch::Error> for Failure {
             (_, siding_patch::Error::Io { source, .. }) => code_of_io(source),
             _ => Code::Failed,
         };
-        Self::new(code, error)
+        match error.fault() {
+            Fault::Corrupt | Fault::NotTrusted | Fault::TooNew | Fault::Limits => Self::of_patch(code, error),
+            _ => Self::new(code, error),
+        }
     }
 }
 
@@ -116,11 +133,11 @@ impl From<siding_apply::Error> for Failure {
             Error::Patch(error) => return error.into(),
             Error::Source(error) => return error.into(),
             Error::WrongSource { .. } => Code::NotForThis,
-            Error::Sink { ref source, .. } => code_of_sink(source),
+            Error::Sink { ref source, .. } => return Self::new(code_of_sink(source), error),
             Error::Memory { .. } => Code::Failed,
             _ => Code::Corrupt,
         };
-        Self::new(code, error)
+        Self::of_patch(code, error)
     }
 }
 

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     // Before any thread is started: a priority is a thread's, and those it starts have it too.
     let modest = args.verb.load().map_or(Ok(()), load::be_modest);
     let done = modest.and_then(|()| pool(args.threads)?.install(|| run(&args)));
-    match done {
+    match done.map_err(|failure| failure.naming(args.verb.patch())) {
         Ok(reply) => reply.print(args.json),
         Err(failure) => failure.print(args.json),
     }

@@ -400,3 +400,20 @@ fn what_appears_at_the_result_meanwhile_stays_and_what_killed_runs_left_goes() {
     let left = lab.names("").into_iter().filter(|name| name.contains("partial")).collect::<Vec<_>>();
     assert_eq!(left, [alive]);
 }
+
+#[test]
+fn what_is_wrong_with_a_patch_names_its_file() {
+    let lab = Lab::new();
+    lab.write("old", &noise(1, 100_000));
+    lab.write("new", &changed(&noise(1, 100_000), 5));
+    lab.diff("old new -o good.siding");
+    let whole = lab.read("good.siding");
+    lab.write("cut.siding", &whole[..whole.len() - 1]);
+    lab.run("verify cut.siding --trust maker.pub").complains(&["siding: cut.siding: the patch ends inside"]);
+    lab.run("apply good.siding new out --trust maker.pub")
+        .ends_with(3)
+        .complains(&["good.siding: this patch is for another image"]);
+    lab.piped("verify - --trust maker.pub", &whole[..20])
+        .complains(&["standard input: the patch ends inside"]);
+    lab.run("verify missing --trust maker.pub").complains(&["siding: cannot open the patch missing"]);
+}
