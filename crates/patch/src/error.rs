@@ -1,5 +1,6 @@
 //! What can be wrong with a patch, and whose fault it is.
 
+use crate::KeyId;
 use siding_image::{Digest, TreeError};
 use std::fmt;
 use std::io;
@@ -85,8 +86,10 @@ pub enum Error {
         good: usize,
         /// How many are wanted.
         threshold: usize,
-        /// Signatures in the file, trusted or not.
-        present: usize,
+        /// The keys that the file names, trusted or not. Nobody vouches for these names.
+        named: Vec<KeyId>,
+        /// Those of them that are trusted, and whose signature is not good.
+        broken: Vec<KeyId>,
     },
     /// A key file cannot be used.
     Key(String),
@@ -169,16 +172,31 @@ impl fmt::Display for Error {
                 f,
                 "the patch is not signed; ask its maker for a signed one, or sign it yourself if you made it (siding sign)"
             ),
-            Self::TooFewSignatures { good, threshold, present } => write!(
-                f,
-                "the patch is not trusted: expected good signatures of {threshold} distinct trusted key(s), got {good} (of {present} in the file); check which public keys are trusted"
-            ),
+            Self::TooFewSignatures { good, threshold, named, broken } => {
+                let keys = if *threshold == 1 { "key" } else { "keys" };
+                write!(
+                    f,
+                    "the patch is not trusted: expected good signatures of {threshold} distinct trusted {keys}, got {good}; "
+                )?;
+                if broken.is_empty() {
+                    return write!(f, "it names {}; check which public keys are trusted", list(named));
+                }
+                write!(
+                    f,
+                    "the signature of the trusted {} does not match what it signs; fetch the patch again",
+                    list(broken)
+                )
+            }
             Self::Key(why) => write!(f, "the key cannot be used: {why}"),
             Self::Io { part, source } => {
                 write!(f, "{part} of the patch could not be transferred: {source}; try again")
             }
         }
     }
+}
+
+fn list(keys: &[KeyId]) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl std::error::Error for Error {
@@ -209,7 +227,7 @@ mod tests {
             Error::Unknown { part: "chunk 0".into(), what: "coder", number: 77 },
             Error::TooLarge { what: "chunk 2".into(), got: 99, limit: 10 },
             Error::Unsigned,
-            Error::TooFewSignatures { good: 1, threshold: 2, present: 3 },
+            Error::TooFewSignatures { good: 1, threshold: 2, named: vec![], broken: vec![] },
             Error::Key("not PEM".into()),
             Error::io("the header", io::ErrorKind::BrokenPipe.into()),
         ];

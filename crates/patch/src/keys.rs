@@ -77,6 +77,11 @@ impl Trust {
         self.threshold
     }
 
+    /// Whether one of the trusted keys has this name.
+    pub(crate) fn knows(&self, id: KeyId) -> bool {
+        self.keys.iter().any(|key| key.id() == id)
+    }
+
     /// The distinct trusted keys that vouch for the message; the one place where signatures are counted.
     ///
     /// A signature counts only for the key it names, so that each is verified once at most.

@@ -37,8 +37,11 @@ pub fn open<R: Read>(mut reader: R, trust: &Trust, limits: &Limits) -> Result<Ch
         if present == 0 {
             return Err(Error::Unsigned);
         }
+        let named: Vec<KeyId> = envelope.signatures.iter().map(|(key, _)| *key).collect();
+        let mut broken = named.clone();
+        broken.retain(|key| trust.knows(*key) && !signers.contains(key));
         let (good, threshold) = (signers.len(), trust.threshold());
-        return Err(Error::TooFewSignatures { good, threshold, present });
+        return Err(Error::TooFewSignatures { good, threshold, named, broken });
     }
     let manifest = Manifest::decode(&envelope.manifest)?;
     check_lengths(&manifest, limits)?;

@@ -74,7 +74,7 @@ fn one_key_cannot_sign_twice() {
     entries.sort();
     let borrowed = good.with_envelope(&envelope(&manifest, entries));
     let error = try_open(&borrowed, &[ALICE, BOB], 2).unwrap_err();
-    assert!(matches!(error, Error::TooFewSignatures { good: 1, threshold: 2, present: 2 }), "{error}");
+    assert!(matches!(error, Error::TooFewSignatures { good: 1, threshold: 2, .. }), "{error}");
 }
 
 #[test]
@@ -83,7 +83,9 @@ fn a_signature_for_another_format_version_does_not_count() {
         let mut forge = Forge::example();
         forge.signed_head[at] ^= 1;
         let error = try_open(&forge.build(), &[ALICE], 1).unwrap_err();
-        assert!(matches!(error, Error::TooFewSignatures { .. }), "byte {at}: {error}");
+        let Error::TooFewSignatures { named, broken, .. } = &error else { panic!("byte {at}: {error}") };
+        assert!(named == broken && named.len() == 1, "byte {at}: {error}");
+        assert!(error.to_string().contains(&format!("trusted {} does not match", named[0])), "{error}");
     }
 }
 
