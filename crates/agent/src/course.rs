@@ -1,13 +1,13 @@
-//! Which way an install goes. Decides; does not write to disk, and reads nothing but the record.
+//! Which way an install goes. Decides; writes nothing, and reads the record and how much room there is.
 
 use crate::install::target;
 use crate::permit::{held, permit};
 use crate::{Error, Request};
 use siding_patch::Manifest;
-use siding_slot::{ComponentState, Refusal, Slot, Snapshot};
+use siding_slot::{ComponentState, Refusal, Slot, Snapshot, Space};
 
 /// What is to be done with a patch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Course {
     /// Nothing: this slot holds its target and is active.
     IsActive(Slot),
@@ -18,12 +18,14 @@ pub(crate) enum Course {
 }
 
 /// A patch that is carried out: from where to where.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Anew {
     /// The slot that holds the image it starts from.
     pub(crate) source: Slot,
     /// The slot it is staged in.
     pub(crate) slot: Slot,
+    /// The room for that.
+    pub(crate) space: Space,
 }
 
 /// May the patch be installed, and how?
@@ -60,9 +62,9 @@ pub(crate) fn anew(store: &Snapshot, manifest: &Manifest, request: &Request) -> 
     let slot = store.may_stage(&manifest.component, &target(manifest), request.retry_denied)?;
     siding_apply::fits(manifest, request.memory)?;
     let image = store.image(&manifest.component, source)?;
-    let space = (manifest.fresh_len(), &manifest.target.identity);
-    store.space_for(&manifest.component, slot, space, &image)?;
-    Ok(Anew { source, slot })
+    let written = (manifest.fresh_len(), &manifest.target.identity);
+    let space = store.space_for(&manifest.component, slot, written, &image)?;
+    Ok(Anew { source, slot, space })
 }
 
 /// Whether the slot's record says of its image what the patch says of its target. If not, a patch is carried out

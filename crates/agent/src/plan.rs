@@ -47,20 +47,14 @@ pub struct Plan {
 /// Fails as [`install`](crate::install) would, except for what only reading the images and the whole patch can tell: bytes
 /// that are damaged and what coders look back at.
 pub fn plan(store: &Snapshot, manifest: &Manifest, request: &Request) -> Result<Plan, Error> {
-    let (outcome, source, slot) = match course(store, manifest, request)? {
-        Course::IsActive(slot) => (Outcome::WasActive, None, slot),
-        Course::IsThere(slot) => (Outcome::WasThere, None, slot),
-        Course::Apply(Anew { source, slot }) => (Outcome::Applied, Some(source), slot),
+    let (outcome, slot, anew) = match course(store, manifest, request)? {
+        Course::IsActive(slot) => (Outcome::WasActive, slot, None),
+        Course::IsThere(slot) => (Outcome::WasThere, slot, None),
+        Course::Apply(anew) => (Outcome::Applied, anew.slot, Some(anew)),
     };
     let (component, target) = (&manifest.component, target(manifest));
+    let (source, space) = anew.map(|Anew { source, space, .. }| (source, space)).unzip();
     let fresh = source.map_or(0, |_| manifest.fresh_len());
-    let space = match source {
-        Some(source) => {
-            let source = store.image(component, source)?;
-            Some(store.space_for(component, slot, (fresh, &target.identity), &source)?)
-        }
-        None => None,
-    };
     let deltas = manifest.chunks.iter().filter(|chunk| chunk.kind != ChunkKind::Changes);
     Ok(Plan {
         component: manifest.component.clone(),
