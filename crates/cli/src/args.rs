@@ -225,7 +225,8 @@ pub(crate) struct LoadArgs {
     /// Keep to so much private memory, such as 16M, beside 1.5 KiB for each file of a tree; a patch that needs more is refused
     #[arg(long, value_name = "BYTES", value_parser = crate::bytes::parse, default_value = "32M")]
     pub(crate) memory: u64,
-    /// Work in the background: lowest priority for the processor, and a low one for the disk where its scheduler knows any
+    /// Work in the background: lowest priority for the processor, and the disk only when nobody else wants it, where its
+    /// scheduler knows priorities
     #[arg(long)]
     pub(crate) nice: bool,
     /// Write what the patch makes at most at so many bytes a second, such as 2M; copies of unchanged files do not count

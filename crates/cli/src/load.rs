@@ -16,14 +16,14 @@ pub(crate) fn be_modest(args: &LoadArgs) -> Result<(), Failure> {
     be_nice(args)
 }
 
-/// Threads started from here on get the lowest priority for the processor if that was asked for. With it goes the lowest that
-/// Linux gives to its reads and writes, unless that was set by itself (ioprio_set(2)).
+/// Threads started from here on get the lowest priority for the processor, and the disk's idle class, if that was asked for.
 fn be_nice(args: &LoadArgs) -> Result<(), Failure> {
     const LOWEST: i32 = 19;
     if !args.nice {
         return Ok(());
     }
-    let done = rustix::process::setpriority_process(None, LOWEST);
+    let done = rustix::process::setpriority_process(None, LOWEST).map_err(std::io::Error::from);
+    let done = done.and_then(|()| crate::frugal::be_idle());
     done.map_err(|e| Failure::failed(format!("cannot lower the priority: {e}")))
 }
 
