@@ -1,4 +1,5 @@
 //! Patches of images in memory.
+#![allow(dead_code)] // each test uses its own part
 
 use siding_apply::{Error, NoProgress, Sink};
 use siding_image::{Content, Entry, FileRef, Identity, Image, Kind, Meta, Node, Tree, verity};
@@ -50,7 +51,6 @@ fn write(old: Identity, new: Identity, chunks: &[Encoded]) -> Vec<u8> {
 }
 
 /// A tree of files `0`, `1`, … with these contents; it lies nowhere.
-#[allow(dead_code)]
 fn tree(contents: &[Vec<u8>]) -> Tree {
     let file = |bytes: &Vec<u8>| FileRef { size: bytes.len() as u64, digest: verity::digest(bytes) };
     let files = contents.iter().enumerate().map(|(index, bytes)| Entry {
@@ -62,7 +62,6 @@ fn tree(contents: &[Vec<u8>]) -> Tree {
 }
 
 /// An unsigned patch from a tree without files to one of these distinct contents, and what it is for.
-#[allow(dead_code)] // not every test that shares this module has trees
 pub(crate) fn tree_patch(contents: &[Vec<u8>], chunks: &[Encoded]) -> (Vec<u8>, Image) {
     let (old, new) = (tree(&[]), tree(contents));
     let changes = encode_changes(&old.changes_to(&new), siding_patch::Packing::zstd(3)).unwrap();
@@ -72,7 +71,6 @@ pub(crate) fn tree_patch(contents: &[Vec<u8>], chunks: &[Encoded]) -> (Vec<u8>, 
 }
 
 /// What the patch makes, one content after the other.
-#[allow(dead_code)]
 pub(crate) fn apply(patch: &[u8], old: &Image) -> Result<Vec<u8>, Error> {
     let checked = siding_patch::open(patch, &Trust::anyone(), &Limits::default())?;
     let mut sink = Memory::default();
@@ -81,7 +79,6 @@ pub(crate) fn apply(patch: &[u8], old: &Image) -> Result<Vec<u8>, Error> {
 }
 
 /// As [`apply`], but writes nothing.
-#[allow(dead_code)]
 pub(crate) fn check(patch: &[u8], old: &Image, limits: &Limits) -> Result<(), Error> {
     let checked = siding_patch::open(patch, &Trust::anyone(), limits)?;
     siding_apply::check(checked, old, siding_apply::MEMORY, &mut NoProgress).map(drop)

@@ -133,14 +133,14 @@ const LONGEST: usize = 15;
 ///
 /// Most instructions have at most a REX prefix and an opcode of one byte, or two from 0F: for these nothing is asked
 /// that a processor could guess wrong but the latter, and all else is looked up.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // positions are masked and sums small
 #[inline]
 pub(super) fn measured(head: &[u8; LONGEST + 1]) -> (usize, usize) {
     shape(head, 0, LOOK).unwrap_or_else(|| unusual(head))
 }
 
 /// [`measured`] where there is more to it: with a prefix, or the slow way.
-#[allow(clippy::indexing_slicing)]
+#[allow(clippy::indexing_slicing)] // positions are masked and sums small
 #[cold]
 #[inline(never)]
 fn unusual(head: &[u8; LONGEST + 1]) -> (usize, usize) {
@@ -153,7 +153,7 @@ fn unusual(head: &[u8; LONGEST + 1]) -> (usize, usize) {
 }
 
 /// What follows `prefixes`, unless its shape has one of the flags `but`.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)] // positions are masked and sums small
 #[inline(always)]
 fn shape(head: &[u8; LONGEST + 1], prefixes: usize, but: u16) -> Option<(usize, usize)> {
     let rex = usize::from(head[prefixes] & 0xf0 == 0x40);
@@ -233,7 +233,7 @@ const fn short() -> [u16; 512 * 8] {
 ///
 /// Positions are sums of a few small numbers and do not overflow. One past the end wraps around: then the length is
 /// more than [`LONGEST`] whatever is read there.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // positions are masked and sums small
 #[inline]
 fn ending(head: &[u8; LONGEST + 1], at: usize, flags: u8, wide: usize) -> (usize, usize) {
     let has = |flag: u8| usize::from(flags & flag != 0);
