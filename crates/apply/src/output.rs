@@ -50,7 +50,8 @@ impl<'a> Output<'a> {
         let mut tiles = made.tiles.iter();
         while !rest.is_empty() {
             let Position { blob, blob_start, written, .. } = self.at;
-            let left = self.layout.fresh().get(blob).map_or(0, |file| file.size);
+            // Beyond the last content there is no end; the sink refuses what goes there.
+            let left = self.layout.fresh().get(blob).map_or(u64::MAX, |file| file.size);
             let left = left.saturating_sub(written.saturating_sub(blob_start));
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
             let (bytes, later) = rest.split_at_checked(len).unwrap_or((rest, &[]));
