@@ -3,6 +3,7 @@
 //! * [`corpus`] measures whole `siding` processes, and other tools beside them, on real pairs of versions;
 //! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
 //! * [`plot`] draws the corpus' tables;
+//! * [`powercut`] cuts the power and fails the disk under the real binary;
 //! * [`scaling`] measures what an apply costs as images grow and their change does not.
 
 mod compare;
@@ -11,6 +12,7 @@ mod instructions;
 mod machine;
 mod measure;
 mod plot;
+mod powercut;
 mod report;
 mod scaling;
 mod tools;
@@ -27,8 +29,9 @@ fn main() -> ExitCode {
         Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
         Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
+        Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
         Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
-        _ => Err([corpus::USAGE, instructions::USAGE, plot::USAGE, scaling::USAGE].join("\n\n")),
+        _ => Err([corpus::USAGE, instructions::USAGE, plot::USAGE, powercut::USAGE, scaling::USAGE].join("\n\n")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

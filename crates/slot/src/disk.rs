@@ -1,15 +1,16 @@
 //! The one door to the disk.
 //!
-//! Every operation of this crate that changes a medium is a verb of [`Disk`] or [`DiskFile`], so that a test
-//! can count them, fail them, and cut the power between any two. What reads only (scanning a tree, mapping an
-//! image) goes to the operating system directly.
+//! Every operation of this crate on a medium is a verb of [`Disk`] or [`DiskFile`], so that a test can count them,
+//! fail them, cut the power between any two, and put another world in place of the real one.
 //!
 //! With the cargo feature `kill-points` each changing operation of [`Real`] counts, and the process kills
 //! itself with SIGKILL just before the one whose number, from 1, is in the environment as `SIDING_KILL_AT`.
 
+use siding_image::{Image, Tree};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod copy;
 mod real;
@@ -32,6 +33,29 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn remove_tree(&self, path: &Path) -> io::Result<()>;
     /// Sets one attribute of what is at `path`; of a symbolic link itself, not of what it names.
     fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()>;
+
+    /// What is at `path`, not following a symbolic link at its end. Nothing there is `NotFound`.
+    fn look(&self, path: &Path) -> io::Result<Seen>;
+    /// The names in the directory at `path`, in no order.
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
+    /// What the symbolic link at `path` says.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
+    /// The names of the extended attributes of what is at `path`, of a symbolic link itself.
+    fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>>;
+    /// The description of the directory at `root` with all that is below it; every byte of its files is read.
+    fn scan(&self, root: &Path) -> Result<Tree, siding_image::Error>;
+    /// Reads every byte of an image and compares it with what the image says it is.
+    fn check(&self, image: &Image) -> Result<(), siding_image::Error>;
+    /// Takes the lock that is the file at `path`, made if missing; `None` if it is taken. Dropping it lets go.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+
+    /// All of the file at `path`, which is not followed if it is a symbolic link.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path, Access::Read)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        file.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
 
     /// How much more can be written to the filesystem of the directory at `path`.
     fn room(&self, path: &Path) -> io::Result<Room>;
@@ -63,6 +87,49 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn forget_cache(&self) -> io::Result<()>;
     /// Whether this is a block device, which has its length and keeps what is not written.
     fn is_device(&self) -> bool;
+}
+
+/// A lock that is held until it is dropped.
+pub(crate) trait Lock: fmt::Debug + Send + Sync {}
+
+/// What was found at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) kind: SeenKind,
+    /// The twelve permission bits.
+    pub(crate) mode: u32,
+    /// User and group.
+    pub(crate) owner: (u32, u32),
+    /// Its length in bytes.
+    pub(crate) len: u64,
+    /// How many bytes it takes on disk.
+    pub(crate) taken: u64,
+    /// What it is, whatever its names.
+    pub(crate) id: (u64, u64),
+}
+
+/// What kind of thing was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SeenKind {
+    File,
+    Directory,
+    Symlink,
+    BlockDevice,
+    Other,
+}
+
+impl Seen {
+    pub(crate) fn is_directory(&self) -> bool {
+        self.kind == SeenKind::Directory
+    }
+
+    pub(crate) fn is_file(&self) -> bool {
+        self.kind == SeenKind::File
+    }
+
+    pub(crate) fn is_block_device(&self) -> bool {
+        self.kind == SeenKind::BlockDevice
+    }
 }
 
 /// What a filesystem has room for.

@@ -1,16 +1,20 @@
 //! The operating system's files.
 
-use super::{Access, Attribute, Disk, DiskFile, Room, copy};
+use super::{Access, Attribute, Disk, DiskFile, Lock, Room, Seen, SeenKind, copy};
 use rustix::fs::{
-    Advice, AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
-    chownat, fadvise, linkat, lremovexattr, lsetxattr, statfs, statvfs, syncfs, utimensat,
+    Advice, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
+    XattrFlags, chmodat, chownat, fadvise, flock, linkat, llistxattr, lremovexattr, lsetxattr, statfs,
+    statvfs, syncfs, utimensat,
 };
-use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use siding_image::{Image, Tree};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::{
+    DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink,
+};
+use std::path::{Path, PathBuf};
 
 /// The real disk.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +111,70 @@ impl Disk for Real {
         Ok(())
     }
 
+    fn look(&self, path: &Path) -> io::Result<Seen> {
+        let meta = fs::symlink_metadata(path)?;
+        let kind = match meta.file_type() {
+            kind if kind.is_file() => SeenKind::File,
+            kind if kind.is_dir() => SeenKind::Directory,
+            kind if kind.is_symlink() => SeenKind::Symlink,
+            kind if kind.is_block_device() => SeenKind::BlockDevice,
+            _ => SeenKind::Other,
+        };
+        Ok(Seen {
+            kind,
+            mode: meta.mode() & 0o7777,
+            owner: (meta.uid(), meta.gid()),
+            len: meta.len(),
+            taken: meta.blocks().saturating_mul(512),
+            id: (meta.dev(), meta.ino()),
+        })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(path)?.map(|item| Ok(item?.file_name())).collect()
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
+    }
+
+    fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>> {
+        /// The most the kernel ever lists.
+        const MOST: usize = 65536;
+        let mut list = vec![0; 256];
+        let len = match llistxattr(path, &mut list) {
+            Err(rustix::io::Errno::NOTSUP) => 0,
+            Err(rustix::io::Errno::RANGE) => {
+                list.resize(MOST, 0);
+                llistxattr(path, &mut list)?
+            }
+            other => other?,
+        };
+        let names = list.get(..len).unwrap_or_default().split(|&b| b == 0);
+        Ok(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    fn scan(&self, root: &Path) -> Result<Tree, siding_image::Error> {
+        siding_image::scan(root)
+    }
+
+    fn check(&self, image: &Image) -> Result<(), siding_image::Error> {
+        image.check()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let mut options = OpenOptions::new();
+        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow);
+        let file = options.open(path)?;
+        tighten(&file)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Box::new(RealLock(file)))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn room(&self, path: &Path) -> io::Result<Room> {
         /// As `linux/magic.h` and their sources have them: btrfs, XFS, bcachefs.
         const SHARING: [u64; 3] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e];
@@ -159,6 +227,32 @@ impl DiskFile for RealFile {
 
     fn is_device(&self) -> bool {
         self.is_device
+    }
+}
+
+/// A file that is locked by its descriptor.
+#[derive(Debug)]
+struct RealLock(File);
+
+impl Lock for RealLock {}
+
+impl Drop for RealLock {
+    /// Lets go at once. Closing alone would not: a process that this one is just starting holds a copy of the
+    /// descriptor until it runs its program.
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// A lock can be taken through a descriptor that only reads, so that who may read the file may hold up a fall back.
+fn tighten(file: &File) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    match file.set_permissions(Permissions::from_mode(0o600)) {
+        // Somebody else's store, opened to him by its modes.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
     }
 }
 
