@@ -79,7 +79,12 @@ impl Failing {
 impl Disk for Failing {
     reading_goes_below!();
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        self.point(if let Access::New(_) = access { Op::TakesRoom } else { Op::Other })?;
+        match access {
+            // To fail to read an image spoils nothing, and a store goes on after it.
+            Access::Read => {}
+            Access::New(_) => self.point(Op::TakesRoom)?,
+            Access::Existing | Access::Log | Access::Directory => self.point(Op::Other)?,
+        }
         let (path, disk) = (path.to_owned(), self.clone());
         Ok(Box::new(FailingFile { file: Real.open(&path, access)?, path, disk }))
     }
