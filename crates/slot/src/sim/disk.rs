@@ -105,7 +105,9 @@ impl Disk for SimDisk {
         let mut machine = self.machine();
         let cache = &machine.reading()?.cache;
         let id = cache.find(path)?;
-        Ok(cache.get(id).and_then(|inode| inode.names()).ok_or(Errno::NOTDIR)?)
+        let inode = cache.get(id).ok_or(Errno::NOENT)?;
+        let other = if inode.is_symlink() { Errno::LOOP } else { Errno::NOTDIR };
+        Ok(inode.names().ok_or(other)?)
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
@@ -171,6 +173,9 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.disk.machine().operation(|machine, fault| {
+            if bytes.is_empty() {
+                return whole(fault);
+            }
             self.may_write(Errno::BADF)?;
             machine.write(self.id, offset, bytes, fault)
         })
@@ -316,7 +321,7 @@ impl Machine {
     fn set(&mut self, id: Id, attribute: Attribute<'_>) -> io::Result<()> {
         let inode = self.cache.get(id).ok_or(Errno::NOENT)?;
         let change = match attribute {
-            Attribute::Mode(_) if inode.is_symlink() => return Err(Errno::OPNOTSUPP.into()),
+            Attribute::Mode(_) if inode.is_symlink() => return Err(Errno::LOOP.into()),
             Attribute::Mode(mode) => Change::Mode(mode & 0o7777),
             Attribute::Owner(user, group) => Change::Owner(user, group),
             Attribute::Xattr(name, value) => {

@@ -186,7 +186,7 @@ impl Machine {
             Some(Fault::ShortWrite(_, error)) => return Err(error.into()),
             _ => {}
         }
-        let names = names_to_flush(&self.pending, id);
+        let names = names_to_flush(&self.pending, id, &self.cache);
         self.settle(|index, op| names.contains(&index) || op.attribute_of() == Some(id));
         Ok(())
     }

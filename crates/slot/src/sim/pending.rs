@@ -102,11 +102,10 @@ impl Op {
         places.into_iter().flatten()
     }
 
-    /// The inode that gets a name by this, and the directory of that name.
-    fn names(&self) -> Option<(Id, Id)> {
+    /// What gets a name by this.
+    fn names(&self) -> Option<Id> {
         match self {
-            Self::Add { place, id, .. } => Some((*id, place.dir)),
-            Self::Rename { to, id, .. } => Some((*id, to.dir)),
+            Self::Add { id, .. } | Self::Rename { id, .. } => Some(*id),
             _ => None,
         }
     }
@@ -289,18 +288,16 @@ impl Change {
 }
 
 /// Which operations a flush of the directory `dir` brings to the medium: those on its names, and with each one
-/// all before it on the same names. A thing moved to another directory takes along the name of that directory.
-pub(super) fn names_to_flush(pending: &[Arc<Op>], dir: Id) -> BTreeSet<usize> {
-    let (mut taken, mut places, mut parents) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+/// all before it on the same names. With a move from one directory to another come all names that directories
+/// got before it, lest what is moved vanish with a directory that nobody can find.
+pub(super) fn names_to_flush(pending: &[Arc<Op>], dir: Id, cache: &World) -> BTreeSet<usize> {
+    let (mut taken, mut places, mut with_directories) = (BTreeSet::new(), BTreeSet::new(), false);
     for (index, op) in pending.iter().enumerate().rev() {
-        let is_parent = op.names().is_some_and(|(id, _)| parents.contains(&id));
-        if is_parent || op.places().any(|place| place.dir == dir || places.contains(place)) {
+        let of_directory = with_directories && op.names().is_some_and(|id| cache.entries(id).is_some());
+        if of_directory || op.places().any(|place| place.dir == dir || places.contains(place)) {
             taken.insert(index);
             places.extend(op.places().cloned());
-            let moves = matches!(&**op, Op::Rename { from, to, .. } if from.dir != to.dir);
-            if let Some((_, above)) = op.names().filter(|_| is_parent || moves) {
-                parents.insert(above);
-            }
+            with_directories |= matches!(&**op, Op::Rename { from, to, .. } if from.dir != to.dir);
         }
     }
     taken

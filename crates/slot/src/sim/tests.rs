@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use siding_image::{Content, FileRef, Image, verity};
 use std::collections::BTreeSet;
 
+mod agree;
 mod faults;
 
 /// Everything that can be seen, for short stories.
