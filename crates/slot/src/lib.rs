@@ -48,6 +48,8 @@ mod error;
 mod layout;
 mod log;
 mod record;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 mod space;
 mod staging;
