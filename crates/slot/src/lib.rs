@@ -49,6 +49,8 @@ mod layout;
 mod log;
 mod record;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod sim;
 mod snapshot;
 mod space;

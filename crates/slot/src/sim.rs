@@ -194,7 +194,7 @@ impl SimDisk {
     }
 
     /// The same machine, for what is opened on it.
-    fn same(&self) -> Self {
+    pub(crate) fn same(&self) -> Self {
         Self(self.0.clone())
     }
 }

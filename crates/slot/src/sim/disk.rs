@@ -110,6 +110,10 @@ impl Disk for SimDisk {
         Ok(inode.names().ok_or(other)?)
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.look(path).map(|_| path.to_owned())
+    }
+
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         let mut machine = self.machine();
         let cache = &machine.reading()?.cache;
