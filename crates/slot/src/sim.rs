@@ -56,6 +56,7 @@ mod content;
 mod disk;
 mod fault;
 mod machine;
+mod pages;
 mod pending;
 mod random;
 mod scan;

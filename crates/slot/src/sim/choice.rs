@@ -60,8 +60,14 @@ impl Choice {
         self.bits.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
     }
 
-    pub(super) fn has_all(&self, units: &Range<usize>) -> bool {
-        units.clone().all(|unit| self.has(unit))
+    /// The runs of units that reached the medium, of these.
+    pub(super) fn runs(&self, units: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut next = units.start;
+        std::iter::from_fn(move || {
+            let start = (next..units.end).find(|unit| self.has(*unit))?;
+            next = (start..units.end).find(|unit| !self.has(*unit)).unwrap_or(units.end);
+            Some(start..next)
+        })
     }
 
     fn set(&mut self, unit: usize, landed: bool) {

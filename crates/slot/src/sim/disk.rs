@@ -340,7 +340,8 @@ impl Machine {
             }
             Attribute::Modified(seconds, nanoseconds) => Change::Modified(seconds, nanoseconds),
         };
-        self.push(Op::Set { id, change });
+        let time = self.now();
+        self.push(Op::Set { id, change, time });
         Ok(())
     }
 

@@ -39,7 +39,10 @@ impl Machine {
     pub(super) fn new() -> Self {
         /// Later than any time that a test sets.
         const BEGINNING: i64 = 1 << 33;
-        let world = World::new(meta(0o755, BEGINNING));
+        Self::with(World::new(meta(0o755, BEGINNING)), BEGINNING)
+    }
+
+    fn with(world: World, clock: i64) -> Self {
         Self {
             cache: world.clone(),
             medium: world,
@@ -52,7 +55,7 @@ impl Machine {
             is_off: false,
             operations: 0,
             reads: 0,
-            clock: BEGINNING,
+            clock,
             moments: None,
         }
     }
@@ -60,8 +63,8 @@ impl Machine {
     /// The machine with power again, and this on its medium. Nothing of it is open and nothing planned.
     pub(super) fn after(&self, mut medium: World) -> Self {
         medium.sweep();
-        let (unreadable, clock) = (self.unreadable.clone(), self.clock);
-        Self { cache: medium.clone(), medium, unreadable, room: self.room, clock, ..Self::new() }
+        let unreadable = self.unreadable.clone();
+        Self { unreadable, room: self.room, ..Self::with(medium, self.clock) }
     }
 
     /// Another machine like this one. What is open and locked is so on this one.
@@ -133,7 +136,7 @@ impl Machine {
     /// Makes something that is new.
     pub(super) fn create(&mut self, place: Place, body: Body, mode: u32) -> Id {
         let (id, time) = (self.cache.next(), self.now());
-        let inode = Arc::new(Inode { body, meta: meta(mode, time) });
+        let inode = Arc::new(Inode::new(body, meta(mode, time)));
         self.cache.bear(id, inode.clone());
         self.medium.bear(id, inode);
         self.push(Op::Add { place, id, time });

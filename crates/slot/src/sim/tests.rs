@@ -1,5 +1,6 @@
 //! What the simulated disk promises, by worked examples. That it does what a real one does is in `tests/agree.rs`.
 
+use super::random::Random;
 use super::*;
 use crate::disk::{Access, Attribute, Disk, DiskFile};
 use rustix::io::Errno;
@@ -8,6 +9,7 @@ use std::collections::BTreeSet;
 
 mod agree;
 mod faults;
+mod speed;
 
 /// Everything that can be seen, for short stories.
 const ALL: Effort = Effort { all_of: 16, random: 200, torn: 8, seed: 1 };

@@ -1,6 +1,7 @@
 //! A world of files at one moment: cheap to clone, changed by copying what changes.
 
-use super::content::{Content, PAGE};
+use super::content::Content;
+use super::pages::PAGE;
 use crate::disk::{Seen, SeenKind};
 use rustix::io::Errno;
 use siding_image::Xattrs;
@@ -24,6 +25,8 @@ pub(super) struct World(Arc<Vec<Option<Arc<Inode>>>>);
 pub(super) struct Inode {
     pub(super) body: Body,
     pub(super) meta: Meta,
+    /// Which operation its time is from; what was done before that and lands later leaves the time.
+    dated: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +54,7 @@ pub(super) struct Place {
 impl World {
     /// A world with nothing but the directory `/`.
     pub(super) fn new(meta: Meta) -> Self {
-        let root = Inode { body: Body::Directory(BTreeMap::new()), meta };
+        let root = Inode::new(Body::Directory(BTreeMap::new()), meta);
         Self(Arc::new(vec![Some(Arc::new(root))]))
     }
 
@@ -102,7 +105,7 @@ impl World {
                 Some(id) => entries.insert(place.name.clone(), id),
                 None => entries.remove(&place.name),
             };
-            dir.meta.modified = (time, 0);
+            dir.touch(time, (time, 0));
         }
     }
 
@@ -188,6 +191,18 @@ impl World {
 }
 
 impl Inode {
+    pub(super) fn new(body: Body, meta: Meta) -> Self {
+        let dated = meta.modified.0;
+        Self { body, meta, dated }
+    }
+
+    /// Gives it the time that the operation `dated` gave it.
+    pub(super) fn touch(&mut self, dated: i64, modified: (i64, u32)) {
+        if dated >= self.dated {
+            (self.dated, self.meta.modified) = (dated, modified);
+        }
+    }
+
     pub(super) fn seen(&self, id: Id) -> Seen {
         let (kind, len, taken) = match &self.body {
             Body::File(content) => (SeenKind::File, content.len(), content.taken()),
