@@ -83,8 +83,8 @@ impl Choice {
 /// How many choices to try.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// All subsets of up to so many units; 20 at most. Of more units: none, all, each one, all but each one, every prefix,
-    /// and random ones.
+    /// All subsets of up to so many units; 20 at most. Of more units: none, all, each one, all but each one, every
+    /// prefix, and random ones.
     pub(crate) all_of: usize,
     /// How many random ones.
     pub(crate) random: usize,
@@ -123,8 +123,8 @@ pub(super) fn choices(
     Box::new(prefixes.chain(each).chain(all_but).chain(some).chain(torn))
 }
 
-/// The last sectors being written, and random ones of the others, torn; with all before them on the medium, and with all
-/// others.
+/// The last sector being written, and random ones of the others, torn; with all before them on the medium, and with
+/// all others.
 fn torn(units: usize, mut writes: Vec<usize>, most: usize, random: &mut Random) -> Vec<Choice> {
     while writes.len() > most {
         // The last is the one most in flight.

@@ -1,7 +1,7 @@
 //! The bytes of a simulated file: pages that are shared until they are written, holes, and digests that are
 //! reckoned once.
 
-use super::pages::{PAGE, Pages, zeros};
+use super::pages::{PAGE, Page, Pages, zeros};
 use siding_image::{Digest, verity};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -94,7 +94,7 @@ impl Content {
         *self.digest.get_or_init(|| {
             let mut tree = verity::Merkle::new();
             for page in 0..self.len.div_ceil(PAGE as u64) {
-                tree.push(&[self.pages.get(page).map_or_else(|| zeros().leaf(), |page| page.leaf())]);
+                tree.push(&[self.pages.get(page).map_or_else(|| zeros().leaf(), Page::leaf)]);
             }
             tree.finish(self.len)
         })

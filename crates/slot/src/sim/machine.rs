@@ -35,10 +35,11 @@ pub(super) struct Machine {
     pub(super) moments: Option<Vec<Machine>>,
 }
 
+/// When the clock of a new machine begins: later than any time that a test sets.
+pub(super) const BEGINNING: i64 = 1 << 33;
+
 impl Machine {
     pub(super) fn new() -> Self {
-        /// Later than any time that a test sets.
-        const BEGINNING: i64 = 1 << 33;
         Self::with(World::new(meta(0o755, BEGINNING)), BEGINNING)
     }
 
@@ -80,6 +81,12 @@ impl Machine {
             moments: None,
             ..*self
         }
+    }
+
+    /// Whether all that is pending here still is there, a while later.
+    pub(super) fn goes_on_in(&self, later: &Self) -> bool {
+        let is_same = |(a, b): (&Arc<Op>, &Arc<Op>)| Arc::ptr_eq(a, b);
+        self.pending.len() <= later.pending.len() && self.pending.iter().zip(&*later.pending).all(is_same)
     }
 
     // ---- operations and their faults

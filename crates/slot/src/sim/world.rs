@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use siding_image::Xattrs;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -255,5 +256,41 @@ impl World {
             picture.insert(path, (inode.meta.clone(), content, first));
         }
         picture
+    }
+}
+
+impl World {
+    /// Hashes what can be seen, but for times from `beginning` on and the numbers of inodes. Two worlds that look
+    /// alike give the same.
+    pub(super) fn fingerprint(&self, beginning: i64) -> u64 {
+        let (mut hasher, mut numbers) = (DefaultHasher::new(), BTreeMap::new());
+        self.hash_below(ROOT, beginning, &mut hasher, &mut numbers);
+        hasher.finish()
+    }
+
+    fn hash_below(
+        &self,
+        id: Id,
+        beginning: i64,
+        hasher: &mut DefaultHasher,
+        numbers: &mut BTreeMap<Id, usize>,
+    ) {
+        let new = numbers.len();
+        let number = *numbers.entry(id).or_insert(new);
+        number.hash(hasher);
+        let Some(inode) = self.get(id).filter(|_| number == new) else { return };
+        let Meta { mode, owner, modified, xattrs } = &inode.meta;
+        (mode, owner, xattrs, Some(modified).filter(|time| time.0 < beginning)).hash(hasher);
+        match &inode.body {
+            Body::File(content) => (0, content.digest().0).hash(hasher),
+            Body::Symlink(target) => (1, target).hash(hasher),
+            Body::Directory(entries) => {
+                (2, entries.len()).hash(hasher);
+                for (name, id) in entries {
+                    name.hash(hasher);
+                    self.hash_below(*id, beginning, hasher, numbers);
+                }
+            }
+        }
     }
 }

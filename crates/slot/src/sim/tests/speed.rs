@@ -1,4 +1,5 @@
-//! How fast a machine is cloned and cut; to be looked at: `cargo test -p siding-slot --lib sim::tests::speed -- --ignored --nocapture`.
+//! How fast a machine is cloned and cut. To be looked at:
+//! `cargo test -p siding-slot --lib sim::tests::speed -- --ignored --nocapture`.
 
 use super::*;
 use std::hint::black_box;
@@ -46,5 +47,17 @@ fn clones_and_cuts_a_second() {
     });
     rate("cut and scan 65 files", &|choice| {
         drop(black_box(disk.cut(choice).scan(Path::new("/s")).unwrap()));
+    });
+    let (cut, tree) = (disk.cut(&choices[0]), disk.scan(Path::new("/s")).unwrap());
+    rate("scan again", &|_| drop(black_box(cut.scan(Path::new("/s")).unwrap())));
+    rate("of that, the tree's own rules", &|_| {
+        drop(black_box(siding_image::Tree::new(tree.entries().to_vec())));
+    });
+    let image = Image::assume(Path::new("/s"), Content::Tree(tree));
+    rate("cut and check an image of 65 files", &|choice| {
+        let _ = black_box(disk.cut(choice).check(&image));
+    });
+    rate("cut and fingerprint", &|choice| {
+        let _ = black_box(disk.cut(choice).fingerprint());
     });
 }
