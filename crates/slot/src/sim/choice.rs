@@ -60,8 +60,14 @@ impl Choice {
         self.bits.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
     }
 
-    pub(super) fn has_all(&self, units: &Range<usize>) -> bool {
-        units.clone().all(|unit| self.has(unit))
+    /// The runs of units that reached the medium, of these.
+    pub(super) fn runs(&self, units: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut next = units.start;
+        std::iter::from_fn(move || {
+            let start = (next..units.end).find(|unit| self.has(*unit))?;
+            next = (start..units.end).find(|unit| !self.has(*unit)).unwrap_or(units.end);
+            Some(start..next)
+        })
     }
 
     fn set(&mut self, unit: usize, landed: bool) {
@@ -77,8 +83,8 @@ impl Choice {
 /// How many choices to try.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// All subsets of up to so many units; 20 at most. Of more units: none, all, each one, all but each one, every prefix,
-    /// and random ones.
+    /// All subsets of up to so many units; 20 at most. Of more units: none, all, each one, all but each one, every
+    /// prefix, and random ones.
     pub(crate) all_of: usize,
     /// How many random ones.
     pub(crate) random: usize,
@@ -117,8 +123,8 @@ pub(super) fn choices(
     Box::new(prefixes.chain(each).chain(all_but).chain(some).chain(torn))
 }
 
-/// The last sectors being written, and random ones of the others, torn; with all before them on the medium, and with all
-/// others.
+/// The last sector being written, and random ones of the others, torn; with all before them on the medium, and with
+/// all others.
 fn torn(units: usize, mut writes: Vec<usize>, most: usize, random: &mut Random) -> Vec<Choice> {
     while writes.len() > most {
         // The last is the one most in flight.

@@ -247,7 +247,7 @@ proptest! {
 // ---- what was flushed stays, whatever else goes on
 
 #[derive(Clone, Debug)]
-enum Move {
+enum Step {
     Move(usize, usize),
     Make(usize),
     Flush(usize),
@@ -261,9 +261,9 @@ proptest! {
     fn nothing_is_lost_or_doubled_by_moves(
         moves in proptest::collection::vec(
             prop_oneof![
-                4 => (0usize..20, 0usize..100).prop_map(|(what, to)| Move::Move(what, to)),
-                1 => (0usize..100).prop_map(Move::Make),
-                1 => (0usize..100).prop_map(Move::Flush),
+                4 => (0usize..20, 0usize..100).prop_map(|(what, to)| Step::Move(what, to)),
+                1 => (0usize..100).prop_map(Step::Make),
+                1 => (0usize..100).prop_map(Step::Flush),
             ],
             1..20,
         ),
@@ -284,11 +284,11 @@ proptest! {
             let name = number.to_string();
             // A directory does not go into itself; then nothing happens.
             match step {
-                Move::Move(what, to) => {
+                Step::Move(what, to) => {
                     drop(disk.rename(&paths[what % paths.len()], &directory(*to).join(name)));
                 }
-                Move::Make(at) => disk.make_directory(&directory(*at).join(name), 0o755).unwrap(),
-                Move::Flush(at) => disk.flush_directory(directory(*at)).unwrap(),
+                Step::Make(at) => disk.make_directory(&directory(*at).join(name), 0o755).unwrap(),
+                Step::Flush(at) => disk.flush_directory(directory(*at)).unwrap(),
             }
         }
         for choice in disk.choices(Effort { all_of: 8, random: 50, torn: 0, seed }) {
