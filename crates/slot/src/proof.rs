@@ -46,8 +46,8 @@ struct Thoroughness {
 
 impl Thoroughness {
     const ORDINARY: Self = Self {
-        first: Effort { all_of: 9, random: 60, torn: 2, seed: 1 },
-        second: Effort { all_of: 4, random: 4, torn: 1, seed: 2 },
+        first: Effort { all_of: 9, spread: 40, random: 60, torn: 2, seed: 1 },
+        second: Effort { all_of: 4, spread: 4, random: 4, torn: 1, seed: 2 },
         one_in: 3,
     };
 }
@@ -66,7 +66,7 @@ fn explore(run: &Run<'_>, how: Thoroughness) -> Result<u64, String> {
             done.map_err(|why| {
                 // No other moment is begun.
                 next.store(run.moments.len(), Ordering::Relaxed);
-                format!("cut after {} operations of {:?}: {why}", number, moment.act)
+                format!("cut after {} operations, in {:?}: {why}", moment.machine.operations(), moment.act)
             })?;
         }
     };
@@ -88,14 +88,14 @@ fn explore_moment(run: &Run<'_>, number: usize, how: Thoroughness, seen: &mut u6
         if again {
             cut.keep_moments();
         }
-        let depth = if turn % 16 == 1 { Depth::LifeGoesOn } else { Depth::Here };
+        let depth = if !again && turn % 16 == 1 { Depth::LifeGoesOn } else { Depth::Here };
         check.machine(&cut, depth).map_err(told)?;
         if again {
-            for (count, recovering) in cut.moments().iter().enumerate() {
+            for recovering in cut.decisive_moments() {
                 for second in recovering.choices(Effort { seed: turn, ..how.second }) {
                     *seen += 1;
                     check.machine(&recovering.cut(&second), Depth::Here).map_err(|why| {
-                        let after = format!("{why}\nafter a second cut, {count} operations into recovery, with\n");
+                        let after = format!("{why}\nafter a second cut, {} operations into recovery, with\n", recovering.operations());
                         told(after + &recovering.tell(&second))
                     })?;
                 }

@@ -64,7 +64,8 @@ impl<'w> Run<'w> {
             acts.push((machine.operations() - first, *act, acknowledged));
         }
         let mut run = Self { moments: vec![], records: BTreeMap::new(), wrap };
-        for (done, machine) in (0..).zip(machine.moments()) {
+        for machine in machine.decisive_moments() {
+            let done = machine.operations() - first;
             let before = acts.iter().rev().find(|(end, ..)| *end <= done);
             let under_way = acts.iter().find(|(end, ..)| *end > done);
             let known = newest(&machine);

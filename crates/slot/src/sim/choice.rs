@@ -86,6 +86,8 @@ pub(crate) struct Effort {
     /// All subsets of up to so many units; 20 at most. Of more units: none, all, each one, all but each one, every
     /// prefix, and random ones.
     pub(crate) all_of: usize,
+    /// Of the prefixes, of each one and of all but each one, how many at most: evenly spread.
+    pub(crate) spread: usize,
     /// How many random ones.
     pub(crate) random: usize,
     /// How many of the sectors being written to tear, in 32 ways each.
@@ -96,7 +98,7 @@ pub(crate) struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { all_of: 10, random: 100, torn: 4, seed: 1 }
+        Self { all_of: 10, spread: usize::MAX, random: 100, torn: 4, seed: 1 }
     }
 }
 
@@ -111,9 +113,13 @@ pub(super) fn choices(
     if units <= effort.all_of.min(20) {
         return Box::new((0..1_u64 << units).map(Choice::of_bits).chain(torn));
     }
-    let prefixes = (0..=units).map(|end| Choice::of(0..end));
-    let each = (0..units).map(|unit| Choice::none().with(unit));
-    let all_but = (0..units).map(move |unit| Choice::of(0..units).without(unit));
+    let spread = move || {
+        let many = units.min(effort.spread.max(1));
+        (0..many).map(move |turn| turn * units / many)
+    };
+    let prefixes = spread().chain([units]).map(|end| Choice::of(0..end));
+    let each = spread().map(|unit| Choice::none().with(unit));
+    let all_but = spread().map(move |unit| Choice::of(0..units).without(unit));
     let some = (0..effort.random).map(move |_| {
         let mut choice =
             Choice { bits: (0..units.div_ceil(64)).map(|_| random.next()).collect(), torn: None };

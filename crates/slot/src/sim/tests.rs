@@ -13,7 +13,7 @@ mod record;
 mod speed;
 
 /// Everything that can be seen, for short stories.
-const ALL: Effort = Effort { all_of: 16, random: 200, torn: 8, seed: 1 };
+const ALL: Effort = Effort { all_of: 16, random: 200, torn: 8, seed: 1, spread: usize::MAX };
 
 fn write(disk: &SimDisk, path: &str, bytes: &[u8]) -> Box<dyn DiskFile> {
     let file = disk.open(Path::new(path), Access::New(0o644)).unwrap();

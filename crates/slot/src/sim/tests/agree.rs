@@ -236,7 +236,7 @@ proptest! {
         // What is cached is what the medium has with all that is pending.
         let all = disk.cut(&Choice::of(0..disk.pending_len()));
         prop_assert!(all.shows_same(&disk), "{}", disk.tell(&Choice::none()));
-        for choice in disk.choices(Effort { all_of: 0, random: 20, torn: 1, seed: 1 }) {
+        for choice in disk.choices(Effort { all_of: 0, random: 20, torn: 1, seed: 1, ..Effort::default() }) {
             let after = disk.cut(&choice);
             prop_assert!(after.scan(Path::new("/")).is_ok(), "whatever is lost, a tree is left");
             prop_assert!(after.cut(&Choice::none()).shows_same(&after));
@@ -291,7 +291,7 @@ proptest! {
                 Step::Flush(at) => disk.flush_directory(directory(*at)).unwrap(),
             }
         }
-        for choice in disk.choices(Effort { all_of: 8, random: 50, torn: 0, seed }) {
+        for choice in disk.choices(Effort { all_of: 8, random: 50, torn: 0, seed, ..Effort::default() }) {
             let after = disk.cut(&choice);
             let mut left: Vec<Vec<u8>> = after.paths().iter().filter_map(|path| after.read(path).ok()).collect();
             left.sort();
@@ -317,7 +317,7 @@ proptest! {
         write(&disk, "/root/kept/f", &bytes).flush().unwrap();
         ["/root/kept", "/root", "/"].iter().for_each(|dir| flush_names(&disk, dir));
         after.iter().for_each(|verb| drop(side.carry_out(verb, true)));
-        for choice in disk.choices(Effort { all_of: 6, random: 30, torn: 2, seed }) {
+        for choice in disk.choices(Effort { all_of: 6, random: 30, torn: 2, seed, ..Effort::default() }) {
             let left = read(&disk.cut(&choice), "/root/kept/f");
             prop_assert_eq!(left.ok(), Some(bytes.clone()), "{}", disk.tell(&choice));
         }

@@ -54,7 +54,7 @@ fn judge(disk: &SimDisk, done: u64) -> Result<(), String> {
     let (mut record, _) = Record::open(disk, Path::new(PATH)).map_err(|error| error.to_string())?;
     disk.plan(disk.operations() + 2, Fault::Cut { inside: true });
     record.write(&payload(newest.sequence + 1)).unwrap_err();
-    for choice in disk.choices(Effort { all_of: 3, random: 2, torn: 0, seed: 1 }) {
+    for choice in disk.choices(Effort { all_of: 3, random: 2, torn: 0, seed: 1, ..Effort::default() }) {
         let again = record::read(&disk.cut(&choice), Path::new(PATH)).map_err(|error| error.to_string())?;
         let is_next = (newest.sequence..=newest.sequence + 1).contains(&again.sequence);
         (is_next && again.payload == payload(again.sequence)).then_some(()).ok_or("a cut after a cut")?;
@@ -97,6 +97,9 @@ struct Careless {
 }
 
 impl Disk for Careless {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.disk.resolve(path)
+    }
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
         let file = self.disk.open(path, access)?;
         Ok(Box::new(CarelessFile { file, disk: self.clone() }))
