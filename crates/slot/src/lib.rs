@@ -47,9 +47,9 @@ mod disk;
 mod error;
 mod layout;
 mod log;
-mod record;
 #[cfg(test)]
 mod proof;
+mod record;
 #[cfg(test)]
 mod sim;
 mod snapshot;

@@ -95,11 +95,30 @@ fn explore_moment(run: &Run<'_>, number: usize, how: Thoroughness, seen: &mut u6
                 for second in recovering.choices(Effort { seed: turn, ..how.second }) {
                     *seen += 1;
                     check.machine(&recovering.cut(&second), Depth::Here).map_err(|why| {
-                        let after = format!("{why}\nafter a second cut, {} operations into recovery, with\n", recovering.operations());
+                        let after = format!(
+                            "{why}\nafter a second cut, {} operations into recovery, with\n",
+                            recovering.operations()
+                        );
                         told(after + &recovering.tell(&second))
                     })?;
                 }
             }
+        }
+    }
+    // The process alone dies, and the next one finds what it left in the cache; then the power goes.
+    let left = moment.machine.clone();
+    left.keep_moments();
+    *seen += 1;
+    check.machine(&left, Depth::Here).map_err(|why| format!("with the process dead: {why}"))?;
+    for recovering in left.decisive_moments() {
+        for choice in recovering.choices(Effort { seed: number as u64, ..how.second }) {
+            *seen += 1;
+            check.machine(&recovering.cut(&choice), Depth::Here).map_err(|why| {
+                let told = recovering.tell(&choice);
+                format!(
+                    "{why}\nafter a cut while the next process looks at what a dead one left, with\n{told}"
+                )
+            })?;
         }
     }
     Ok(())

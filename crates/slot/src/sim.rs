@@ -180,6 +180,11 @@ impl SimDisk {
 
     // ---- looking
 
+    /// Whether a planned cut has come.
+    pub(crate) fn is_off(&self) -> bool {
+        self.machine().is_off
+    }
+
     /// How many operations there were.
     pub(crate) fn operations(&self) -> u64 {
         self.machine().operations

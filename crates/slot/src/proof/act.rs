@@ -115,7 +115,8 @@ pub(super) fn disk() -> SimDisk {
     disk.make_directory(Path::new("/pictures"), 0o755).unwrap();
     for (number, version) in (1_u8..).zip(["1", "1 (a)", "1 (b)", "1 (c)"]) {
         let file = |path: &Path, len: usize, seed: u8| {
-            let bytes: Vec<u8> = (0..len).map(|at| (at as u8).wrapping_mul(31) ^ seed ^ (at >> 8) as u8).collect();
+            let bytes: Vec<u8> =
+                (0..len).map(|at| (at as u8).wrapping_mul(31) ^ seed ^ (at >> 8) as u8).collect();
             let file = disk.open(path, Access::New(0o644)).unwrap();
             file.write_at(0, &bytes).unwrap();
         };
@@ -222,7 +223,8 @@ pub(super) fn stage(store: &mut Store, component: &str, version: &str, most: usi
     let source = store.image(&name(component), Slot::Base)?;
     let target = Target { source: Some(source.identity()), ..picture.target(version) };
     let image = picture.image();
-    let fresh: Vec<_> = image.blobs().iter().filter(|blob| source.blob(&blob.content.digest).is_none()).collect();
+    let fresh: Vec<_> =
+        image.blobs().iter().filter(|blob| source.blob(&blob.content.digest).is_none()).collect();
     let read = |path: &Path| store.disk.read(path).unwrap();
     let bytes: Vec<Vec<u8>> = fresh.iter().map(|blob| read(blob.path())).collect();
     let contents: Vec<FileRef> = fresh.iter().map(|blob| blob.content).collect();

@@ -33,6 +33,7 @@ impl Check<'_> {
     pub(super) fn machine(&self, machine: &SimDisk, depth: Depth) -> Checked {
         let disk = (self.run.wrap)(machine.same());
         let root = Path::new(ROOT);
+        self.links_lead_where_they_may(machine)?;
         let store = match Store::open_on(disk.clone(), root) {
             Err(Error::NoStore { .. }) if self.moment.acknowledged == 0 => Store::create_on(disk, root),
             other => other,
@@ -46,11 +47,33 @@ impl Check<'_> {
         }
     }
 
+    /// Who knows nothing of a store and follows its links finds what an acknowledged act left, or a later one.
+    fn links_lead_where_they_may(&self, machine: &SimDisk) -> Checked {
+        let layout = Layout::new(Path::new(ROOT));
+        let may = || self.run.records.range(self.moment.acknowledged..=self.moment.written);
+        let Some((_, (first, _))) = may().next().filter(|(number, _)| **number == self.moment.acknowledged)
+        else {
+            return Ok(());
+        };
+        for component in first.components.keys() {
+            let link = machine.read_link(&layout.current(component)).map_err(|e| format!("current: {e}"))?;
+            let leads_to = |state: &State| {
+                let active = state.get(component).map(|held| held.active);
+                active.is_some_and(|active| link == Layout::current_target(component, active))
+            };
+            if !may().any(|(_, (state, _))| leads_to(state)) {
+                return Err(format!("unopened, current of {component} says {}", link.display()));
+            }
+        }
+        Ok(())
+    }
+
     /// The state is that of a record between the last acknowledged one and the newest one written; and the log has all
     /// that led to it.
-    fn says_what_it_may(&self, store: &Store) -> Checked {
+    pub(super) fn says_what_it_may(&self, store: &Store) -> Checked {
         let (first, last) = (self.moment.acknowledged, self.moment.written);
-        let may = self.run.records.range(first..=last).filter(|(_, (state, _))| is_after(state, store.state()));
+        let may =
+            self.run.records.range(first..=last).filter(|(_, (state, _))| is_after(state, store.state()));
         let log = store.log().map_err(|error| format!("the log is not read: {error}"))?;
         if !log.damaged.is_empty() {
             return Err(format!("lines of the log are damaged: {:?}", log.damaged));
@@ -89,7 +112,8 @@ fn holds_what_it_says(store: &Store) -> Checked {
         for slot in Slot::ALL {
             match held.held(slot) {
                 Held::Sealed(sealed) => {
-                    let image = store.image(component, slot).map_err(|e| format!("{component} {slot}: {e}"))?;
+                    let image =
+                        store.image(component, slot).map_err(|e| format!("{component} {slot}: {e}"))?;
                     disk.check(&image).map_err(|e| format!("{component} {slot}: {e}"))?;
                     if image.identity() != sealed.identity {
                         return Err(format!("{component} {slot} is another image"));
