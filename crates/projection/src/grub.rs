@@ -1,0 +1,330 @@
+//! GRUB's environment block: a file of fixed length that GRUB reads, and overwrites sector by sector.
+//!
+//! A block is `# GRUB Environment Block\n`, lines `NAME=VALUE\n` in which a backslash makes the next byte part of
+//! the value, lines of comment that begin with `#`, and `#` up to the file's end. It has no checksum, so the
+//! only whole write is that of one sector. A change is therefore a list of blocks to be written and flushed
+//! one after the other, of which each differs from the one before in one sector of [`SECTOR`] bytes (in one case
+//! in one byte of another sector too, which is without meaning alone; see [`Block::with`]). That leans on the
+//! medium writing a sector whole or not at all, as disks and flash controllers do.
+//!
+//! To make this possible the variables of a component lie together within one sector, behind a comment
+//! line of `#` that takes up what their values leave; so values may change their lengths and nothing else moves.
+
+use std::fmt;
+use std::ops::Range;
+
+/// What a disk writes whole or not at all, in bytes.
+pub const SECTOR: usize = 512;
+
+/// A whole environment block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+/// A variable that Siding keeps in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<'a> {
+    /// Its name: letters, digits and `_`.
+    pub name: &'a str,
+    /// Its value.
+    pub value: &'a str,
+    /// How many bytes its longest value takes; room for them is kept.
+    pub width: usize,
+}
+
+/// Why a block cannot be read, or not be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The bytes are no environment block.
+    Malformed {
+        /// At which byte.
+        at: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// There is not enough room left.
+    NoRoom {
+        /// How many bytes the variables need together, within one sector.
+        needed: usize,
+        /// How many bytes the block has.
+        len: usize,
+    },
+}
+
+impl Block {
+    /// Reads a block. What GRUB would stumble over is refused.
+    ///
+    /// ```
+    /// let block = siding_projection::grub::Block::parse(b"# GRUB Environment Block\nsaved_entry=0\n####")?;
+    /// assert_eq!(block.get("saved_entry").as_deref(), Some(&b"0"[..]));
+    /// # Ok::<(), siding_projection::grub::Problem>(())
+    /// ```
+    pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
+        if !bytes.starts_with(HEADER) {
+            return Err(Problem::Malformed {
+                at: 0,
+                what: "it does not begin with `# GRUB Environment Block`",
+            });
+        }
+        let mut lines = Vec::new();
+        let mut at = HEADER.len();
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(len) = line_length(rest) else {
+                let what = "the last line has no end";
+                let padding = rest.iter().all(|byte| *byte == b'#');
+                return if padding {
+                    Ok(Self::of(bytes, lines))
+                } else {
+                    Err(Problem::Malformed { at, what })
+                };
+            };
+            lines.push(Line::read(rest.get(..len).unwrap_or_default(), at)?);
+            at = at.saturating_add(len);
+        }
+        Ok(Self::of(bytes, lines))
+    }
+
+    fn of(bytes: &[u8], lines: Vec<Line>) -> Self {
+        Self { bytes: bytes.to_owned(), lines }
+    }
+
+    /// The block as it lies in the file.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Every variable with its value, in the order they lie.
+    pub fn variables(&self) -> impl Iterator<Item = (&[u8], Vec<u8>)> {
+        self.lines.iter().filter_map(|line| {
+            let name = self.slice(line.name.as_ref()?);
+            let value = name.len().saturating_add(1)..line.span.len().saturating_sub(1);
+            Some((name, unescape(self.slice(&line.span).get(value)?)))
+        })
+    }
+
+    /// The value of a variable; of several the last, which is the one GRUB ends up with.
+    pub fn get(&self, name: &str) -> Option<Vec<u8>> {
+        let named = self.variables().filter(|(found, _)| *found == name.as_bytes());
+        named.last().map(|(_, value)| value)
+    }
+
+    /// The blocks to write one after the other, each flushed before the next, so that these variables have these
+    /// values; none if they have them already. All other bytes stay what and where they are.
+    ///
+    /// After a power cut the block reads as before or as after, for each component as one. Mostly it is one
+    /// block: the variables are overwritten where they lie. Where they do not lie together yet, the first block
+    /// adds them in free space and the second blanks those that were there; the last of two variables of a name
+    /// counts. If free space begins in the sector before, one `#` there becomes the end of a line.
+    pub fn with(&self, settings: &[Setting<'_>]) -> Result<Vec<Self>, Problem> {
+        let same =
+            |setting: &Setting<'_>| self.get(setting.name).as_deref() == Some(setting.value.as_bytes());
+        if settings.iter().all(same) && self.group(settings).is_some() {
+            return Ok(vec![]);
+        }
+        if let Some(place) = self.group(settings) {
+            return Ok(vec![self.overwritten(place, settings)?]);
+        }
+        let moved = self.overwritten(self.free(settings)?, settings)?;
+        let blanked = self.blanked(settings)?;
+        let (mine, with_group) = (Self::named(settings), moved.clone());
+        // Blanking the old ones in the new block keeps the new ones: they lie elsewhere.
+        let mut bytes = with_group.bytes.clone();
+        for line in self.lines.iter().filter(|line| self.is_named(line, &mine)) {
+            copy(&mut bytes, &line.span, &blanked);
+        }
+        let last = Self::parse(&bytes)?;
+        Ok(if last == moved { vec![moved] } else { vec![moved, last] })
+    }
+
+    /// This block with the variables of `settings` in `place`, which is free or theirs.
+    fn overwritten(&self, place: Range<usize>, settings: &[Setting<'_>]) -> Result<Self, Problem> {
+        let body: Vec<u8> = settings.iter().flat_map(line).collect();
+        let needed = body.len().saturating_add(SHORTEST_FILLER);
+        let Some(filler) = place.len().checked_sub(body.len()).filter(|len| *len >= SHORTEST_FILLER) else {
+            return Err(Problem::NoRoom { needed, len: self.bytes.len() });
+        };
+        let mut bytes = self.bytes.clone();
+        let mut group = comment(filler);
+        group.extend(body);
+        // What lies free before the place in the same run must end as a line of its own.
+        if let Some(run) =
+            self.runs().into_iter().find(|run| run.start < place.start && place.start < run.end)
+        {
+            copy(&mut bytes, &(run.start..place.start), &comment(place.start.saturating_sub(run.start)));
+        }
+        copy(&mut bytes, &place, &group);
+        Self::parse(&bytes)
+    }
+
+    /// All bytes, with the lines of these variables turned into comments.
+    fn blanked(&self, settings: &[Setting<'_>]) -> Result<Vec<u8>, Problem> {
+        let mine = Self::named(settings);
+        let mut bytes = self.bytes.clone();
+        for line in self.lines.iter().filter(|line| self.is_named(line, &mine)) {
+            copy(&mut bytes, &line.span, &comment(line.span.len()));
+        }
+        Ok(bytes)
+    }
+
+    /// Where exactly these variables lie together, in one sector and with a filler before them.
+    fn group(&self, settings: &[Setting<'_>]) -> Option<Range<usize>> {
+        let mine = Self::named(settings);
+        let first = self.lines.iter().position(|line| self.is_named(line, &mine))?;
+        let filler = self.lines.get(first.checked_sub(1)?).filter(|line| self.is_filler(line))?;
+        let group = self.lines.get(first..first.checked_add(settings.len())?)?;
+        let in_order = group.iter().zip(&mine).all(|(line, name)| self.is_named(line, &[*name]));
+        let count = self.lines.iter().filter(|line| self.is_named(line, &mine)).count();
+        let place = filler.span.start..group.last()?.span.end;
+        let body: usize = settings.iter().map(|setting| line(setting).len()).sum();
+        let fits = body.saturating_add(SHORTEST_FILLER) <= place.len();
+        (in_order && count == settings.len() && fits && in_one_sector(&place)).then_some(place)
+    }
+
+    /// The first free place for these variables.
+    fn free(&self, settings: &[Setting<'_>]) -> Result<Range<usize>, Problem> {
+        let longest = |s: &Setting<'_>| {
+            s.name.len().saturating_add(s.width.max(escape(s.value).len())).saturating_add(2)
+        };
+        let needed = settings.iter().map(longest).fold(SHORTEST_FILLER, usize::saturating_add);
+        let fits = |run: Range<usize>| {
+            let border = run.start.next_multiple_of(SECTOR);
+            let at = |start: usize| {
+                let place = start..start.checked_add(needed)?;
+                let before = start.checked_sub(run.start)?;
+                let after = run.end.checked_sub(place.end)?;
+                let padding = run.end == self.bytes.len();
+                let whole = |left: usize, or: bool| or || left == 0 || left >= SHORTEST_FILLER;
+                (in_one_sector(&place) && whole(before, false) && whole(after, padding)).then_some(place)
+            };
+            at(run.start).or_else(|| at(border)).or_else(|| at(border.checked_add(SHORTEST_FILLER)?))
+        };
+        let none = || Problem::NoRoom { needed, len: self.bytes.len() };
+        self.runs().into_iter().find_map(fits).ok_or_else(none)
+    }
+
+    /// Where the block holds nothing but `#` and ends of lines, from the beginning of a line to the end of one.
+    fn runs(&self) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let end = self.lines.last().map_or(HEADER.len(), |line| line.span.end);
+        let fillers = self.lines.iter().filter(|line| self.is_filler(line)).map(|line| line.span.clone());
+        for next in fillers.chain([end..self.bytes.len()]).filter(|next| !next.is_empty()) {
+            match runs.last_mut().filter(|run| run.end == next.start) {
+                Some(run) => run.end = next.end,
+                None => runs.push(next),
+            }
+        }
+        runs
+    }
+
+    fn is_filler(&self, line: &Line) -> bool {
+        let text = self.slice(&line.span);
+        text.split_last().is_some_and(|(_, text)| !text.is_empty() && text.iter().all(|byte| *byte == b'#'))
+    }
+
+    fn is_named(&self, line: &Line, names: &[&str]) -> bool {
+        line.name.as_ref().is_some_and(|name| names.iter().any(|n| n.as_bytes() == self.slice(name)))
+    }
+
+    fn named<'a>(settings: &[Setting<'a>]) -> Vec<&'a str> {
+        settings.iter().map(|setting| setting.name).collect()
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+}
+
+const HEADER: &[u8] = b"# GRUB Environment Block\n";
+/// GRUB takes a line without a `#` for a variable, so a line that is skipped has two bytes at least.
+const SHORTEST_FILLER: usize = 2;
+
+/// A line with its end; a name if it is a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    span: Range<usize>,
+    name: Option<Range<usize>>,
+}
+
+impl Line {
+    fn read(text: &[u8], at: usize) -> Result<Self, Problem> {
+        let span = at..at.saturating_add(text.len());
+        if text.starts_with(b"#") {
+            return Ok(Self { span, name: None });
+        }
+        let equals = text.iter().position(|byte| *byte == b'=');
+        let broken = Problem::Malformed { at, what: "a line is neither NAME=VALUE nor a comment" };
+        let len = equals.filter(|len| *len > 0).ok_or(broken)?;
+        Ok(Self { span, name: Some(at..at.saturating_add(len)) })
+    }
+}
+
+/// How long the first line is, with its end; a backslash takes the next byte into it.
+fn line_length(bytes: &[u8]) -> Option<usize> {
+    let mut taken = false;
+    let end = bytes.iter().position(|byte| {
+        let ends = *byte == b'\n' && !taken;
+        taken = *byte == b'\\' && !taken;
+        ends
+    })?;
+    end.checked_add(1)
+}
+
+fn line(setting: &Setting<'_>) -> Vec<u8> {
+    [setting.name.as_bytes(), b"=", &escape(setting.value), b"\n"].concat()
+}
+
+fn comment(len: usize) -> Vec<u8> {
+    let mut text = vec![b'#'; len];
+    text.iter_mut().rev().take(1).for_each(|last| *last = b'\n');
+    text
+}
+
+fn escape(value: &str) -> Vec<u8> {
+    let escaped = |byte: u8| matches!(byte, b'\\' | b'\n').then_some(b'\\').into_iter().chain([byte]);
+    value.bytes().flat_map(escaped).collect()
+}
+
+fn unescape(value: &[u8]) -> Vec<u8> {
+    let mut taken = false;
+    let kept = |byte: &&u8| {
+        taken = **byte == b'\\' && !taken;
+        !taken
+    };
+    value.iter().filter(kept).copied().collect()
+}
+
+fn in_one_sector(place: &Range<usize>) -> bool {
+    place.start / SECTOR == place.end.saturating_sub(1) / SECTOR
+}
+
+/// `from` over `to` at `place`; `from` is as long as the place, or as the whole.
+fn copy(to: &mut [u8], place: &Range<usize>, from: &[u8]) {
+    let from = if from.len() == place.len() { Some(from) } else { from.get(place.clone()) };
+    if let (Some(to), Some(from)) = (to.get_mut(place.clone()), from) {
+        to.copy_from_slice(from);
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed { at, what } => write!(
+                f,
+                "it is no GRUB environment block: {what} (byte {at}); make a new one with `grub-editenv FILE create`"
+            ),
+            Self::NoRoom { needed, len } => write!(
+                f,
+                "its {len} bytes have no {needed} free ones together within a sector of {SECTOR} bytes; \
+                 unset variables in it, or keep Siding's in a block of their own"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests;
