@@ -170,3 +170,34 @@ pub(crate) enum Attribute<'a> {
     /// The time of modification: seconds since 1970 and nanoseconds.
     Modified(i64, u32),
 }
+
+/// For a disk of a test that stands before another one, which its method `below` gives: the verbs that only read
+/// go to that.
+#[cfg(test)]
+macro_rules! reading_goes_below {
+    () => {
+        fn look(&self, path: &std::path::Path) -> std::io::Result<crate::disk::Seen> {
+            self.below().look(path)
+        }
+        fn list(&self, path: &std::path::Path) -> std::io::Result<Vec<std::ffi::OsString>> {
+            self.below().list(path)
+        }
+        fn read_link(&self, path: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
+            self.below().read_link(path)
+        }
+        fn xattr_names(&self, path: &std::path::Path) -> std::io::Result<Vec<Vec<u8>>> {
+            self.below().xattr_names(path)
+        }
+        fn scan(&self, root: &std::path::Path) -> Result<siding_image::Tree, siding_image::Error> {
+            self.below().scan(root)
+        }
+        fn check(&self, image: &siding_image::Image) -> Result<(), siding_image::Error> {
+            self.below().check(image)
+        }
+        fn lock(&self, path: &std::path::Path) -> std::io::Result<Option<Box<dyn crate::disk::Lock>>> {
+            self.below().lock(path)
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use reading_goes_below;

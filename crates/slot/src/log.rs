@@ -60,6 +60,10 @@ pub enum What {
     Lift,
     /// A slot was emptied to free its space.
     Vacuum,
+    /// A trial failed, and the next boot will leave it.
+    Fail,
+    /// A boot loader started another slot than the one that is active.
+    Stray,
 }
 
 /// What a log says.
@@ -209,7 +213,7 @@ impl Log {
 }
 
 impl What {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Init,
         Self::Stage,
         Self::Abandon,
@@ -222,6 +226,8 @@ impl What {
         Self::Remove,
         Self::Lift,
         Self::Vacuum,
+        Self::Fail,
+        Self::Stray,
     ];
 
     /// Its name in the log.
@@ -239,6 +245,8 @@ impl What {
             Self::Remove => "remove",
             Self::Lift => "lift",
             Self::Vacuum => "vacuum",
+            Self::Fail => "fail",
+            Self::Stray => "stray",
         }
     }
 }

@@ -15,11 +15,11 @@ use crate::log::{Log, LogEntry};
 use crate::record::{self, Record};
 use crate::snapshot::Snapshot;
 use crate::staging::{Staging, Target};
-use crate::state::{Slot, TrialTerms};
+use crate::state::{Booted, Slot, TrialTerms};
 use crate::step::{Effect, Event, Refusal, step};
 use crate::{Error, Result};
 use siding_image::{Checkpoint, Component, Digest, Image, Version};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,7 +208,31 @@ impl Store {
     ///
     /// Once this returned Ok the try is spent, or the fall back done, whatever the power does.
     pub fn boot(&mut self, now: u64) -> Result<Vec<LogEntry>> {
-        self.commit(&[Event::Boot], now)
+        self.boot_with(&BTreeMap::new(), now)
+    }
+
+    /// As [`boot`](Self::boot), with what boot loaders say they did: a loader's count of tries holds if it is lower,
+    /// and one that was told of the switch and started another slot has ended the trial.
+    ///
+    /// Once this returned Ok the try is spent, or the fall back done, whatever the power does.
+    pub fn boot_with(&mut self, seen: &BTreeMap<Component, Booted>, now: u64) -> Result<Vec<LogEntry>> {
+        self.commit(&[Event::Boot { seen: seen.clone() }], now)
+    }
+
+    /// Ends the trials of these components, whose check has failed: falls back at once, or, where the image says
+    /// that it takes a reboot to leave it, marks the trial so that the next boot falls back. What is not on trial
+    /// is left as it is.
+    ///
+    /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
+    pub fn health_failed(&mut self, set: &[Component], reason: &str, now: u64) -> Result<Vec<LogEntry>> {
+        self.commit(&[Event::HealthFailed { set: set.to_vec(), reason: reason.to_owned() }], now)
+    }
+
+    /// As [`health_failed`](Self::health_failed), for all trials whose deadline has passed.
+    ///
+    /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
+    pub fn deadline(&mut self, now: u64) -> Result<Vec<LogEntry>> {
+        self.commit(&[Event::Deadline], now)
     }
 
     /// Ends the trials of these components, and raises their floors. What is not on trial is left as it is, so

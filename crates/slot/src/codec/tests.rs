@@ -21,7 +21,8 @@ fn full() -> (State, Vec<LogEntry>) {
     rich.active = Slot::A;
     rich.previous = Some(Slot::Base);
     let terms = TrialTerms { tries: 3, deadline: Some(1_800_000_000) };
-    rich.trial = Some(Trial { terms, tries_left: 2, started: 1_700_000_001 });
+    rich.trial =
+        Some(Trial { terms, tries_left: 2, started: 1_700_000_001, failed: Some("it is slow".into()) });
     let digest = Digest::of(b"bad");
     let version: Version = "1 (z)".parse().unwrap();
     rich.denied.push(Denied { digest, version: version.clone(), reason: "it crashed".into(), at: 5 });

@@ -60,7 +60,9 @@ fn grow(component: &mut ComponentState) {
     component.last_rollback =
         longest.map(|version| Fallback { version, reason: String::new(), at: u64::MAX });
     let terms = TrialTerms { tries: u32::MAX, deadline: Some(u64::MAX) };
-    component.trial = Some(Trial { terms, tries_left: u32::MAX, started: u64::MAX });
+    component.trial =
+        Some(Trial { terms, tries_left: u32::MAX, started: u64::MAX, failed: Some(String::new()) });
+    component.turn = u64::MAX;
     component.previous = Some(Slot::Base);
     component.floor = u64::MAX;
 }
@@ -75,7 +77,8 @@ impl Fitted {
         for component in self.state.components.values_mut() {
             let denied = component.denied.iter_mut().map(|denied| &mut denied.reason);
             let last = component.last_rollback.iter_mut().map(|last| &mut last.reason);
-            denied.chain(last).for_each(|reason| truncate(reason, longest));
+            let failed = component.trial.iter_mut().filter_map(|trial| trial.failed.as_mut());
+            denied.chain(last).chain(failed).for_each(|reason| truncate(reason, longest));
         }
         self.carried
             .iter_mut()

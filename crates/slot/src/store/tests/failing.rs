@@ -1,6 +1,6 @@
 //! The real disk, but for the operations that a rule makes fail.
 
-use crate::disk::{Access, Attribute, Disk, DiskFile, Real, Room};
+use crate::disk::{Access, Attribute, Disk, DiskFile, Real, Room, reading_goes_below};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -70,7 +70,14 @@ impl Failing {
     }
 }
 
+impl Failing {
+    fn below(&self) -> &Real {
+        &Real
+    }
+}
+
 impl Disk for Failing {
+    reading_goes_below!();
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
         self.point(if let Access::New(_) = access { Op::TakesRoom } else { Op::Other })?;
         let (path, disk) = (path.to_owned(), self.clone());
