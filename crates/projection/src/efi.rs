@@ -9,6 +9,9 @@ pub const BOOT_NEXT: &str = "BootNext-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// The file of `BootOrder`: the entries in the order they are tried.
 pub const BOOT_ORDER: &str = "BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
+/// The vendor that Siding's own variables have: a random number, and no one else's.
+const SIDING: &str = "8c0e4f6a-2d57-4b19-9f83-61b7a05c3de4";
+
 /// Kept without power, there before and after the operating system starts.
 const ATTRIBUTES: u32 = 0b111;
 
@@ -44,6 +47,22 @@ pub fn encode(numbers: &[u16]) -> Vec<u8> {
     ATTRIBUTES.to_le_bytes().into_iter().chain(value).collect()
 }
 
+/// The file of a variable of Siding's own.
+pub fn own(name: &str) -> String {
+    format!("{name}-{SIDING}")
+}
+
+/// The turn in a variable of Siding's own.
+pub fn parse_turn(file: &[u8]) -> Result<u64, Malformed> {
+    let turn = file.split_first_chunk::<4>().and_then(|(_attributes, value)| value.try_into().ok());
+    turn.map(u64::from_le_bytes).ok_or(Malformed { len: file.len() })
+}
+
+/// A file with this turn.
+pub fn encode_turn(turn: u64) -> Vec<u8> {
+    ATTRIBUTES.to_le_bytes().into_iter().chain(turn.to_le_bytes()).collect()
+}
+
 /// This order with `first` at its head; the others keep theirs.
 pub fn with_first(order: &[u16], first: u16) -> Vec<u16> {
     [first].into_iter().chain(order.iter().copied().filter(|entry| *entry != first)).collect()
@@ -51,7 +70,11 @@ pub fn with_first(order: &[u16], first: u16) -> Vec<u16> {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected four bytes of attributes and numbers of two bytes; got {} bytes", self.len)
+        write!(
+            f,
+            "expected four bytes of attributes, then numbers of two bytes or a turn of eight; got {} bytes",
+            self.len
+        )
     }
 }
 
@@ -68,6 +91,8 @@ mod tests {
             assert_eq!(parse(&vec![0; len]), Err(Malformed { len }));
         }
         assert_eq!(parse(&[7, 0, 0, 0]), Ok(vec![]));
+        assert_eq!(parse_turn(&[7, 0, 0, 0, 1, 0]), Err(Malformed { len: 6 }));
+        assert_eq!(parse_turn(&encode_turn(u64::MAX - 1)), Ok(u64::MAX - 1));
     }
 
     proptest! {

@@ -3,9 +3,8 @@
 //! A block is `# GRUB Environment Block\n`, lines `NAME=VALUE\n` in which a backslash makes the next byte part of
 //! the value, lines of comment that begin with `#`, and `#` up to the file's end. It has no checksum, so the
 //! only whole write is that of one sector. A change is therefore a list of blocks to be written and flushed
-//! one after the other, of which each differs from the one before in one sector of [`SECTOR`] bytes (in one case
-//! in one byte of another sector too, which is without meaning alone; see [`Block::with`]). That leans on the
-//! medium writing a sector whole or not at all, as disks and flash controllers do.
+//! one after the other, and of each it does not matter which of its sectors of [`SECTOR`] bytes a power cut keeps off
+//! the medium. That leans on the medium writing a sector whole or not at all, as disks and flash controllers do.
 //!
 //! To make this possible the variables of a component lie together within one sector, behind a comment
 //! line of `#` that takes up what their values leave; so values may change their lengths and nothing else moves.
@@ -114,33 +113,44 @@ impl Block {
     /// The blocks to write one after the other, each flushed before the next, so that these variables have these
     /// values; none if they have them already. All other bytes stay what and where they are.
     ///
-    /// After a power cut the block reads as before or as after, for each component as one. Mostly it is one
-    /// block: the variables are overwritten where they lie. Where they do not lie together yet, the first block
-    /// adds them in free space and the second blanks those that were there; the last of two variables of a name
-    /// counts. If free space begins in the sector before, one `#` there becomes the end of a line.
+    /// After a power cut, whichever sectors of the block being written reached the medium, these variables read all
+    /// as before or all as after. Mostly it is one block: they are overwritten where they lie, within a sector. If
+    /// there are none yet they are added where the block is free. Where someone else has set them, the first block adds
+    /// them anew with the values they have, the second makes comments of the lines that were there, and the third has
+    /// the new values.
     pub fn with(&self, settings: &[Setting<'_>]) -> Result<Vec<Self>, Problem> {
+        let mine = Self::named(settings);
+        let there: Vec<&Line> = self.lines.iter().filter(|line| self.is_named(line, &mine)).collect();
         let same =
             |setting: &Setting<'_>| self.get(setting.name).as_deref() == Some(setting.value.as_bytes());
-        if settings.iter().all(same) && self.group(settings).is_some() {
+        if settings.iter().all(same) && there.len() == settings.len() {
             return Ok(vec![]);
         }
         if let Some(place) = self.group(settings) {
-            return Ok(vec![self.overwritten(place, settings)?]);
+            return Ok(vec![self.overwritten(&place, settings)?]);
         }
-        let moved = self.overwritten(self.free(settings)?, settings)?;
-        let blanked = self.blanked(settings)?;
-        let (mine, with_group) = (Self::named(settings), moved.clone());
-        // Blanking the old ones in the new block keeps the new ones: they lie elsewhere.
-        let mut bytes = with_group.bytes.clone();
-        for line in self.lines.iter().filter(|line| self.is_named(line, &mine)) {
-            copy(&mut bytes, &line.span, &blanked);
+        let place = self.free(settings)?;
+        if there.is_empty() {
+            return Ok(vec![self.overwritten(&place, settings)?]);
         }
-        let last = Self::parse(&bytes)?;
-        Ok(if last == moved { vec![moved] } else { vec![moved, last] })
+        let old = |setting: &Setting<'_>| {
+            let value = self.get(setting.name).and_then(|value| String::from_utf8(value).ok());
+            value.filter(|value| value.len() <= setting.width).unwrap_or_default()
+        };
+        let old: Vec<String> = settings.iter().map(old).collect();
+        let old = settings.iter().zip(&old).map(|(setting, value)| Setting { value, ..setting.clone() });
+        let added = self.overwritten(&place, &old.collect::<Vec<_>>())?;
+        let (mut commented, mut blanked) = (added.bytes.clone(), added.bytes.clone());
+        for span in there.iter().map(|line| &line.span) {
+            copy(&mut commented, &(span.start..span.start.saturating_add(1)), b"#");
+            copy(&mut blanked, span, &comment(span.len()));
+        }
+        let changed = Self::parse(&blanked)?.overwritten(&place, settings)?;
+        Ok(vec![added, Self::parse(&commented)?, changed])
     }
 
     /// This block with the variables of `settings` in `place`, which is free or theirs.
-    fn overwritten(&self, place: Range<usize>, settings: &[Setting<'_>]) -> Result<Self, Problem> {
+    fn overwritten(&self, place: &Range<usize>, settings: &[Setting<'_>]) -> Result<Self, Problem> {
         let body: Vec<u8> = settings.iter().flat_map(line).collect();
         let needed = body.len().saturating_add(SHORTEST_FILLER);
         let Some(filler) = place.len().checked_sub(body.len()).filter(|len| *len >= SHORTEST_FILLER) else {
@@ -155,18 +165,8 @@ impl Block {
         {
             copy(&mut bytes, &(run.start..place.start), &comment(place.start.saturating_sub(run.start)));
         }
-        copy(&mut bytes, &place, &group);
+        copy(&mut bytes, place, &group);
         Self::parse(&bytes)
-    }
-
-    /// All bytes, with the lines of these variables turned into comments.
-    fn blanked(&self, settings: &[Setting<'_>]) -> Result<Vec<u8>, Problem> {
-        let mine = Self::named(settings);
-        let mut bytes = self.bytes.clone();
-        for line in self.lines.iter().filter(|line| self.is_named(line, &mine)) {
-            copy(&mut bytes, &line.span, &comment(line.span.len()));
-        }
-        Ok(bytes)
     }
 
     /// Where exactly these variables lie together, in one sector and with a filler before them.
@@ -300,12 +300,10 @@ fn in_one_sector(place: &Range<usize>) -> bool {
     place.start / SECTOR == place.end.saturating_sub(1) / SECTOR
 }
 
-/// `from` over `to` at `place`; `from` is as long as the place, or as the whole.
+/// `from` over `to` at `place`, which is as long.
 fn copy(to: &mut [u8], place: &Range<usize>, from: &[u8]) {
-    let from = if from.len() == place.len() { Some(from) } else { from.get(place.clone()) };
-    if let (Some(to), Some(from)) = (to.get_mut(place.clone()), from) {
-        to.copy_from_slice(from);
-    }
+    let places = to.get_mut(place.clone()).unwrap_or_default().iter_mut();
+    places.zip(from).for_each(|(to, from)| *to = *from);
 }
 
 impl fmt::Display for Problem {

@@ -88,12 +88,20 @@ pub(crate) fn rename(directory: &Path, from: &str, to: &str) -> io::Result<()> {
 
 /// Writes an EFI variable in one piece, which is all that efivarfs takes.
 pub(crate) fn write_variable(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    let open = || OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    // The kernel makes variables that it does not know immutable, ours among them.
+    let mut file = open().or_else(|first| unlock(path).map_err(|_| first).and_then(|()| open()))?;
     if file.write(bytes)? != bytes.len() {
         return Err(io::Error::new(ErrorKind::WriteZero, "the firmware took a part of it only"));
     }
     // efivarfs has the new length by now; a plain directory in its place may not.
     if file.metadata()?.len() != bytes.len() as u64 { file.set_len(bytes.len() as u64) } else { Ok(()) }
+}
+
+fn unlock(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let flags = rustix::fs::ioctl_getflags(&file)?;
+    Ok(rustix::fs::ioctl_setflags(&file, flags - rustix::fs::IFlags::IMMUTABLE)?)
 }
 
 /// Removes a file; that it is gone already is fine.
@@ -107,6 +115,13 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 /// What a file or directory is, whatever its names.
 pub(crate) fn id(path: &Path) -> io::Result<(u64, u64)> {
     path.metadata().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// The number of a block device, as the kernel lists it; `None` if it is none.
+pub(crate) fn device_number(path: &Path) -> Option<String> {
+    let meta = path.metadata().ok().filter(|meta| meta.file_type().is_block_device())?;
+    let number = meta.rdev();
+    Some(format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number)))
 }
 
 /// This process' mounts, in the kernel's words.

@@ -53,7 +53,7 @@ pub use error::{Error, Failure, Reason};
 
 use config::{Kind, Projection};
 use siding_image::Component;
-use siding_slot::{ComponentState, Snapshot, State};
+use siding_slot::{Booted, ComponentState, Slot, Snapshot, State};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -128,13 +128,15 @@ impl Projections {
 
     /// What the boot loaders did this boot, by component: which slot they booted, from the kernel's command line,
     /// and what their variables say. A component that neither says anything about is left out.
-    pub fn seen(&self, state: &State, cmdline: &str) -> BTreeMap<Component, Seen> {
+    ///
+    /// Ask before [`apply`](Self::apply) tells the loaders something new.
+    pub fn seen(&self, state: &State, cmdline: &str) -> BTreeMap<Component, Booted> {
         let seen = |component: &Component| {
             let told = self.told(component);
-            Seen { slot: variables::booted(component, cmdline), tries_left: told.tries, turn: told.turn }
+            Booted { slot: variables::booted(component, cmdline), tries_left: told.tries, turn: told.turn }
         };
         let all = state.components().map(|(component, _)| (component.clone(), seen(component)));
-        all.filter(|(_, seen)| *seen != Seen::default()).collect()
+        all.filter(|(_, seen)| *seen != Booted::default()).collect()
     }
 
     /// What the first loader of a component that has a turn says.
@@ -144,7 +146,8 @@ impl Projections {
             Kind::Grub { file } => loader::grub_told(file, &names),
             Kind::UBoot(places) => loader::uboot_told(places, &names),
             Kind::SystemdBoot { entries } => loader::systemd_boot_told(entries, component),
-            Kind::Bind { .. } | Kind::Loop { .. } | Kind::EfiBootNext { .. } | Kind::Command { .. } => None,
+            Kind::EfiBootNext { variables, .. } => loader::efi_told(variables, &names),
+            Kind::Bind { .. } | Kind::Loop { .. } | Kind::Command { .. } => None,
         };
         let mine = self.all.iter().filter(|projection| projection.component == *component);
         mine.filter_map(told).find(|told| told.turn.is_some()).unwrap_or_default()
@@ -161,16 +164,15 @@ fn follow(kind: &Kind, component: &Component, snapshot: &Snapshot) -> Result<boo
     let held = snapshot.state().get(component).ok_or_else(unknown)?;
     let (wanted, names) = (Wanted::of(held), Names::of(component));
     let image = snapshot.image_path(component, held.active);
-    let mount = |how, at| mount::follow(how, component, &image, kind_of(held), at);
+    let slots = Slot::ALL.map(|slot| snapshot.image_path(component, slot));
+    let mount = |how, at| mount::follow(how, component, &image, &slots, kind_of(held), at);
     match kind {
         Kind::Bind { at } => mount(mount::How::Bind, at),
         Kind::Loop { at, filesystem } => mount(mount::How::Loop(filesystem.as_deref()), at),
         Kind::Grub { file } => loader::grub(file, &names, wanted),
         Kind::UBoot(places) => loader::uboot(places, &names, wanted),
         Kind::SystemdBoot { entries } => loader::systemd_boot(entries, component, wanted),
-        Kind::EfiBootNext { variables, entries } => {
-            loader::efi(variables, |slot| entries.get(&slot).copied(), wanted)
-        }
+        Kind::EfiBootNext { variables, entries } => loader::efi(variables, entries, &names, wanted),
         Kind::Command { run, limit } => command(run, *limit, component, &image, wanted),
     }
 }
@@ -206,17 +208,6 @@ fn command(
             ))
         }
     }
-}
-
-/// What a boot loader did this boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// The slot it says it booted.
-    pub slot: Option<siding_slot::Slot>,
-    /// How many tries it has left.
-    pub tries_left: Option<u32>,
-    /// The turn it knew.
-    pub turn: Option<u64>,
 }
 
 #[cfg(test)]

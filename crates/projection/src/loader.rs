@@ -13,7 +13,8 @@ use crate::uboot::{Copies, FLAGS_AT, Writes};
 use crate::variables::{Names, Told, Wanted};
 use siding_image::Component;
 use siding_slot::Slot;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 type Outcome = Result<bool, Reason>;
 
@@ -65,8 +66,9 @@ pub(crate) fn uboot(places: &UBoot, names: &Names, wanted: Wanted) -> Outcome {
     if let Some(((file, offset), old)) = place(copy) {
         io::overwrite(file, *offset, old, &new).map_err(Reason::io("write", file))?;
     }
-    if let Some(((copy, flags), ((file, offset), old))) = then.and_then(|then| Some((then, place(then.0)?))) {
-        let _ = copy;
+    if let Some((copy, flags)) = then
+        && let Some(((file, offset), old)) = place(copy)
+    {
         let mut new = old.clone();
         new.iter_mut().skip(FLAGS_AT).take(1).for_each(|byte| *byte = flags);
         io::overwrite(file, *offset, old, &new).map_err(Reason::io("write", file))?;
@@ -80,7 +82,7 @@ pub(crate) fn uboot_told(places: &UBoot, names: &Names) -> Option<Told> {
 }
 
 fn uboot_copies(places: &UBoot) -> Result<(Vec<Vec<u8>>, Copies), Reason> {
-    let read = |(file, offset): &(std::path::PathBuf, u64)| {
+    let read = |(file, offset): &(PathBuf, u64)| {
         io::read_part(file, *offset, places.size).map_err(Reason::io("read the U-Boot environment in", file))
     };
     let bytes = places.copies.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -107,7 +109,7 @@ pub(crate) fn systemd_boot(directory: &Path, component: &Component, wanted: Want
         };
         find(&entries, slot).ok_or_else(missing)
     };
-    let (back, active) = (need(wanted.back)?, need(wanted.active)?);
+    let (back, active) = (wanted.back.map(need).transpose()?, need(wanted.active)?);
     let mut changed = false;
     let mut become_ = |(file, _): &(String, SlotEntry), entry: SlotEntry| -> Result<(), Reason> {
         let name = entry.file_name(component);
@@ -117,15 +119,16 @@ pub(crate) fn systemd_boot(directory: &Path, component: &Component, wanted: Want
         }
         Ok(())
     };
-    if wanted.back != wanted.active {
+    if let Some(back) = back.filter(|(_, entry)| entry.slot != wanted.active) {
         let turn = back.1.turn.filter(|turn| *turn < wanted.turn).or(Some(0));
-        become_(back, SlotEntry { slot: wanted.back, turn, counter: None })?;
+        become_(back, SlotEntry { slot: back.1.slot, turn, counter: None })?;
     }
     let done =
         active.1.counter.filter(|_| active.1.turn == Some(wanted.turn)).map_or(0, |counter| counter.done);
     let counter = wanted.tries.map(|left| Counter { left, done });
     become_(active, SlotEntry { slot: wanted.active, turn: Some(wanted.turn), counter })?;
-    for other in entries.iter().filter(|(_, entry)| ![wanted.back, wanted.active].contains(&entry.slot)) {
+    let in_use = |slot: Slot| slot == wanted.active || Some(slot) == wanted.back;
+    for other in entries.iter().filter(|(_, entry)| !in_use(entry.slot)) {
         let counter = Some(Counter { left: 0, done: 0 });
         become_(other, SlotEntry { slot: other.1.slot, turn: Some(0), counter })?;
     }
@@ -167,36 +170,45 @@ fn find(entries: &[(String, SlotEntry)], slot: Slot) -> Option<&(String, SlotEnt
     entries.iter().find(|(_, entry)| entry.slot == slot)
 }
 
-/// Once Ok, the firmware has it. `BootOrder` goes first, so that a power cut leaves the old slot next, or the new.
+/// Once Ok, the firmware has it. A power cut before that leaves the old slot next, or the new.
 ///
-/// On trial the order begins with the way back and `BootNext` is the active slot, which the firmware forgets as
-/// it boots it: what hangs is left by the next start. Otherwise the order begins with the active slot.
-pub(crate) fn efi(variables: &Path, entry: impl Fn(Slot) -> Option<u16>, wanted: Wanted) -> Outcome {
+/// On trial `BootOrder` begins with the way back and `BootNext` is the active slot, which the firmware forgets as
+/// it boots it: what hangs is left by the next start. Otherwise the order begins with the active slot. The order
+/// goes first; the turn, which says that all of it is there, goes last.
+pub(crate) fn efi(variables: &Path, entries: &BTreeMap<Slot, u16>, names: &Names, wanted: Wanted) -> Outcome {
     let number = |slot: Slot| {
         let missing = || Reason::unfit(format!("no boot entry is given for slot {slot}; add `{slot} = 0x…`"));
-        entry(slot).ok_or_else(missing)
+        entries.get(&slot).copied().ok_or_else(missing)
     };
-    let on_trial = wanted.tries.is_some();
-    let first = number(if on_trial { wanted.back } else { wanted.active })?;
+    let first = number(wanted.back.filter(|_| wanted.tries.is_some()).unwrap_or(wanted.active))?;
+    let active = number(wanted.active)?;
     let order = numbers(variables, BOOT_ORDER)?.unwrap_or_default();
     let mut changed = false;
     if order.first() != Some(&first) {
-        write_numbers(variables, BOOT_ORDER, &efi::with_first(&order, first))?;
+        write_variable(variables, BOOT_ORDER, &efi::encode(&efi::with_first(&order, first)))?;
         changed = true;
     }
     let next = numbers(variables, BOOT_NEXT)?.and_then(|next| next.first().copied());
-    let wanted_next =
-        if wanted.tries.is_some_and(|left| left > 0) { Some(number(wanted.active)?) } else { None };
-    let ours = |number: u16| Slot::ALL.into_iter().any(|slot| entry(slot) == Some(number));
-    match wanted_next {
-        Some(number) if next != Some(number) => write_numbers(variables, BOOT_NEXT, &[number])?,
-        None if next.is_some_and(ours) => {
-            let path = variables.join(BOOT_NEXT);
-            io::remove(&path).map_err(Reason::io("remove", &path))?;
-        }
-        _ => return Ok(changed),
+    let one_more = wanted.tries.is_some_and(|left| left > 0);
+    if one_more && next != Some(active) {
+        write_variable(variables, BOOT_NEXT, &efi::encode(&[active]))?;
+        changed = true;
+    } else if !one_more && next.is_some_and(|next| entries.values().any(|entry| *entry == next)) {
+        let path = variables.join(BOOT_NEXT);
+        io::remove(&path).map_err(Reason::io("remove", &path))?;
+        changed = true;
     }
-    Ok(true)
+    if efi_told(variables, names).and_then(|told| told.turn) != Some(wanted.turn) {
+        write_variable(variables, &efi::own(&names.turn), &efi::encode_turn(wanted.turn))?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Only the turn: the firmware counts no tries.
+pub(crate) fn efi_told(variables: &Path, names: &Names) -> Option<Told> {
+    let bytes = io::read(&variables.join(efi::own(&names.turn))).ok()?;
+    Some(Told { turn: efi::parse_turn(&bytes).ok(), ..Told::default() })
 }
 
 fn numbers(variables: &Path, name: &str) -> Result<Option<Vec<u16>>, Reason> {
@@ -205,7 +217,7 @@ fn numbers(variables: &Path, name: &str) -> Result<Option<Vec<u16>>, Reason> {
     bytes.map(|bytes| efi::parse(&bytes)).transpose().map_err(|malformed| Reason::file(&path, malformed))
 }
 
-fn write_numbers(variables: &Path, name: &str, numbers: &[u16]) -> Result<(), Reason> {
+fn write_variable(variables: &Path, name: &str, bytes: &[u8]) -> Result<(), Reason> {
     let path = variables.join(name);
-    io::write_variable(&path, &efi::encode(numbers)).map_err(Reason::io("write", &path))
+    io::write_variable(&path, bytes).map_err(Reason::io("write", &path))
 }

@@ -26,6 +26,7 @@ pub(crate) fn follow(
     how: How<'_>,
     component: &Component,
     image: &Path,
+    slots: &[PathBuf],
     kind: Kind,
     at: &Path,
 ) -> Result<bool, Reason> {
@@ -55,7 +56,7 @@ pub(crate) fn follow(
     io::detach(&bench).map_err(Reason::io("unmount", &bench))?;
     let mount = taken?;
     // What somebody else has mounted there is not ours to take away.
-    let old_is_ours = there.is_some_and(|there| is_ours(how, &there, component));
+    let old_is_ours = there.is_some_and(|there| is_ours(how, &there, component, slots));
     if !old_is_ours {
         io::put(&mount, at, false).map_err(Reason::io("mount at", at))?;
     } else if io::put(&mount, at, true).is_ok() {
@@ -73,7 +74,8 @@ fn loop_mount(image: &Path, filesystem: Option<&str>, at: &Path) -> Result<(), R
     if let Some(filesystem) = filesystem {
         command.args(["-t", filesystem]);
     }
-    command.args(["-o", "ro,loop,nodev"]).arg(image).arg(at);
+    let options = if io::device_number(image).is_some() { "ro,nodev" } else { "ro,nodev,loop" };
+    command.args(["-o", options]).arg(image).arg(at);
     match io::run(&mut command, LIMIT).map_err(Reason::io("run", Path::new("mount")))? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(Reason::file(
@@ -87,19 +89,21 @@ fn loop_mount(image: &Path, filesystem: Option<&str>, at: &Path) -> Result<(), R
 }
 
 fn shows(how: How<'_>, there: &Mount, at: &Path, image: &Path) -> bool {
-    match how {
-        How::Bind => io::id(at).is_ok_and(|there| io::id(image).is_ok_and(|image| there == image)),
-        How::Loop(_) => io::backing_file(&there.device).is_some_and(|file| file == image),
+    match (how, io::device_number(image)) {
+        (How::Bind, _) => io::id(at).is_ok_and(|there| io::id(image).is_ok_and(|image| there == image)),
+        (How::Loop(_), Some(number)) => there.device == number,
+        (How::Loop(_), None) => io::backing_file(&there.device).is_some_and(|file| file == image),
     }
 }
 
-fn is_ours(how: How<'_>, there: &Mount, component: &Component) -> bool {
+/// Whether it shows a slot of this component, or did before the slot's files went.
+fn is_ours(how: How<'_>, there: &Mount, component: &Component, slots: &[PathBuf]) -> bool {
     let part = format!("components/{component}/");
+    let device = || slots.iter().any(|slot| io::device_number(slot).is_some_and(|slot| slot == there.device));
+    let file = || io::backing_file(&there.device).is_some_and(|file| file.to_string_lossy().contains(&part));
     match how {
         How::Bind => there.root.contains(&part),
-        How::Loop(_) => {
-            io::backing_file(&there.device).is_some_and(|file| file.to_string_lossy().contains(&part))
-        }
+        How::Loop(_) => device() || file(),
     }
 }
 
@@ -177,7 +181,7 @@ what is this";
         assert_eq!((seen.id, seen.device.as_str(), seen.read_only), (39, "7:4", false));
         assert_eq!(top(INFO, Path::new("/opt")), None);
         let below = INFO.lines().filter_map(Mount::parse).find(|mount| mount.id == 40).expect("a mount");
-        assert!(below.read_only && is_ours(How::Bind, &below, &"x".parse().expect("a name")));
-        assert!(!is_ours(How::Bind, &below, &"y".parse().expect("a name")));
+        assert!(below.read_only && is_ours(How::Bind, &below, &"x".parse().expect("a name"), &[]));
+        assert!(!is_ours(How::Bind, &below, &"y".parse().expect("a name"), &[]));
     }
 }

@@ -8,8 +8,8 @@ use siding_slot::{ComponentState, Slot};
 pub(crate) struct Wanted {
     /// The slot to boot.
     pub(crate) active: Slot,
-    /// Where a failed trial goes.
-    pub(crate) back: Slot,
+    /// Where a failed trial goes; on trial there is such a slot.
+    pub(crate) back: Option<Slot>,
     /// How many more boots the active slot gets, if it is on trial.
     pub(crate) tries: Option<u32>,
     /// Grows each time the active slot changes.
@@ -38,8 +38,8 @@ impl Wanted {
         Self {
             active: held.active,
             back: held.way_back(),
-            tries: held.trial.map(|trial| trial.tries_left),
-            turn: turn_of(held),
+            tries: held.trial.as_ref().map(|trial| trial.tries_left),
+            turn: held.turn,
         }
     }
 
@@ -78,7 +78,7 @@ impl Names {
         const TURN: usize = "18446744073709551615".len();
         [
             (&self.slot, wanted.active.to_string(), SLOT),
-            (&self.back, wanted.back.to_string(), SLOT),
+            (&self.back, wanted.back.map_or_else(String::new, |back| back.to_string()), SLOT),
             (&self.tries, wanted.tries.map_or_else(String::new, |tries| tries.to_string()), TRIES),
             (&self.turn, wanted.turn.to_string(), TURN),
         ]
@@ -98,9 +98,4 @@ pub(crate) fn booted(component: &Component, cmdline: &str) -> Option<Slot> {
         meant.then(|| slot.parse().ok())?
     };
     cmdline.split_ascii_whitespace().filter_map(slot).next_back()
-}
-
-/// The record's turn for a component.
-fn turn_of(_held: &ComponentState) -> u64 {
-    0
 }
