@@ -5,7 +5,7 @@
 
 use crate::grub::SECTOR;
 use rustix::fs::CWD;
-use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{Pid, PidfdFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -155,8 +155,10 @@ pub(crate) fn detach(at: &Path) -> io::Result<()> {
     Ok(rustix::mount::unmount(at, UnmountFlags::DETACH)?)
 }
 
-/// A second copy of the mount at a place, which is nowhere yet.
+/// A second copy of the mount at a place, which is nowhere yet. What is mounted on it later does not appear in what
+/// it shows, as it would where mounts are shared.
 pub(crate) fn take(at: &Path) -> io::Result<OwnedFd> {
+    rustix::mount::mount_change(at, MountPropagationFlags::PRIVATE)?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     Ok(rustix::mount::open_tree(CWD, at, flags)?)
 }
