@@ -18,14 +18,13 @@ use std::path::{Path, PathBuf};
 
 type Outcome = Result<bool, Reason>;
 
-/// The most tries that `contrib/grub/siding.cfg` can count.
-const GRUB_COUNTS_TO: u32 = 9;
+/// The most tries that the scripts in `contrib/` can count: GRUB cannot subtract, and U-Boot does so in base 16.
+const SCRIPTS_COUNT_TO: u32 = 9;
 
 /// Once Ok, the block survives a power cut; a cut before that leaves this component's variables old or new.
 pub(crate) fn grub(file: &Path, names: &Names, wanted: Wanted) -> Outcome {
     let mut block = grub_block(file)?;
-    let tries = wanted.tries.map(|tries| tries.min(GRUB_COUNTS_TO));
-    let wanted = Wanted { tries, ..wanted }.after(&Told::read(names, |name| block.get(name)));
+    let wanted = wanted.at_most(SCRIPTS_COUNT_TO).after(&Told::read(names, |name| block.get(name)));
     let values = names.with(wanted);
     let settings = values.each_ref().map(|(name, value, width)| Setting { name, value, width: *width });
     let steps = block.with(&settings).map_err(|problem| Reason::file(file, problem))?;
@@ -53,7 +52,9 @@ fn grub_block(file: &Path) -> Result<Block, Reason> {
 pub(crate) fn uboot(places: &UBoot, names: &Names, wanted: Wanted) -> Outcome {
     let (bytes, copies) = uboot_copies(places)?;
     let environment = copies.environment();
-    let wanted = wanted.after(&Told::read(names, |name| environment.get(name).map(<[u8]>::to_owned)));
+    let wanted = wanted
+        .at_most(SCRIPTS_COUNT_TO)
+        .after(&Told::read(names, |name| environment.get(name).map(<[u8]>::to_owned)));
     let values = names.with(wanted);
     let new = values.iter().fold(environment.clone(), |new, (name, value, _)| new.with(name, value));
     if new == *environment {

@@ -43,6 +43,11 @@ impl Wanted {
         }
     }
 
+    /// The same with this many tries at most.
+    pub(crate) fn at_most(self, most: u32) -> Self {
+        Self { tries: self.tries.map(|tries| tries.min(most)), ..self }
+    }
+
     /// What to tell a loader that says this. While its turn is ours, its own count is never raised: it may have
     /// counted a boot down that the record has not heard of.
     pub(crate) fn after(self, told: &Told) -> Self {
