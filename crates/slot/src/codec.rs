@@ -1,9 +1,9 @@
-//! The record's payload: a state, and the log entries of the change that made it, as deterministic CBOR.
+//! The record's payload: a state, and the end of the log, as deterministic CBOR.
 //!
 //! `docs/design.md` ("The record") is the definition. Decoding accepts exactly what encoding gives, and only
 //! states in which every component has its base and an active image.
 
-use crate::log::LogEntry;
+use crate::log::{LogEntry, Numbered, Tail};
 use crate::state::{
     ComponentState, Denied, Fallback, Held, Places, SealedImage, Slot, State, Trial, TrialTerms,
 };
@@ -18,28 +18,29 @@ use std::str::FromStr;
 /// Why a payload is not one.
 pub(crate) type Bad = minicbor::decode::Error;
 
-pub(crate) fn encode(state: &State, entries: &[LogEntry]) -> Vec<u8> {
+pub(crate) fn encode(state: &State, tail: &Tail) -> Vec<u8> {
     let mut out = Encoder::new(Vec::new());
-    array(&mut out, 2);
+    array(&mut out, 3);
     array(&mut out, state.components.len());
     state.components.iter().for_each(|(name, component)| encode_component(&mut out, name, component));
-    array(&mut out, entries.len());
-    entries.iter().for_each(|entry| encode_entry(&mut out, entry));
+    number(&mut out, tail.after);
+    array(&mut out, tail.entries.len());
+    tail.entries.iter().for_each(|entry| encode_entry(&mut out, entry));
     out.into_writer()
 }
 
-pub(crate) fn decode(payload: &[u8]) -> Result<(State, Vec<LogEntry>), Bad> {
+pub(crate) fn decode(payload: &[u8]) -> Result<(State, Tail), Bad> {
     let mut input = Decoder::new(payload);
-    fields(&mut input, 2)?;
+    fields(&mut input, 3)?;
     let components = list(&mut input, decode_component)?;
-    let entries = list(&mut input, decode_entry)?;
+    let tail = Tail { after: input.u64()?, entries: list(&mut input, decode_entry)? };
     let state = State { components: BTreeMap::from_iter(components) };
     // Equal bytes exclude leftovers, other orders, duplicates and longer encodings, all at once.
-    if encode(&state, &entries) != payload {
+    if encode(&state, &tail) != payload {
         return Err(Bad::message("the encoding is not canonical"));
     }
     state.components.values().try_for_each(check)?;
-    Ok((state, entries))
+    Ok((state, tail))
 }
 
 /// What must be true of every component, whoever wrote the record.
@@ -160,8 +161,9 @@ fn encode_fallback(out: &mut Out, fallback: &Fallback) {
     number(out, fallback.at);
 }
 
-fn encode_entry(out: &mut Out, entry: &LogEntry) {
-    array(out, 7);
+fn encode_entry(out: &mut Out, Numbered { sequence, entry }: &Numbered) {
+    array(out, 8);
+    number(out, *sequence);
     number(out, entry.at);
     text(out, entry.what.name());
     text(out, entry.component.as_str());
@@ -282,9 +284,10 @@ fn decode_fallback(input: &mut In<'_>) -> Result<Fallback, Bad> {
     Ok(Fallback { version: parsed(input)?, reason: owned(input)?, at: input.u64()? })
 }
 
-fn decode_entry(input: &mut In<'_>) -> Result<LogEntry, Bad> {
-    fields(input, 7)?;
-    Ok(LogEntry {
+fn decode_entry(input: &mut In<'_>) -> Result<Numbered, Bad> {
+    fields(input, 8)?;
+    let sequence = input.u64()?;
+    let entry = LogEntry {
         at: input.u64()?,
         what: parsed(input)?,
         component: parsed(input)?,
@@ -292,7 +295,8 @@ fn decode_entry(input: &mut In<'_>) -> Result<LogEntry, Bad> {
         to: maybe(input, parsed)?,
         slot: maybe(input, parsed)?,
         reason: maybe(input, owned)?,
-    })
+    };
+    Ok(Numbered { sequence, entry })
 }
 
 #[cfg(test)]

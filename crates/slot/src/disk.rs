@@ -40,6 +40,8 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
     /// What the symbolic link at `path` says.
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
+    /// The same thing with every symbolic link on the way, and at its end, followed.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
     /// The names of the extended attributes of what is at `path`, of a symbolic link itself.
     fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>>;
     /// The description of the directory at `root` with all that is below it; every byte of its files is read.
@@ -55,6 +57,17 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?];
         file.read_at(0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// As [`look`](Self::look); `None` if nothing is there.
+    fn find(&self, path: &Path) -> io::Result<Option<Seen>> {
+        match self.look(path) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// How much more can be written to the filesystem of the directory at `path`.
@@ -184,6 +197,9 @@ macro_rules! reading_goes_below {
         }
         fn read_link(&self, path: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
             self.below().read_link(path)
+        }
+        fn resolve(&self, path: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
+            self.below().resolve(path)
         }
         fn xattr_names(&self, path: &std::path::Path) -> std::io::Result<Vec<Vec<u8>>> {
             self.below().xattr_names(path)

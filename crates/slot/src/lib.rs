@@ -48,6 +48,10 @@ mod error;
 mod layout;
 mod log;
 mod record;
+#[cfg(test)]
+mod proof;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 mod space;
 mod staging;

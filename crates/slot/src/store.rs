@@ -6,13 +6,11 @@
 //! finds no room follows with the next change, or when the store is next opened. The first input or output error poisons the object: it no longer knows what the
 //! medium holds, and every later call says so until the store is opened anew.
 
-use self::open::Lock;
 use crate::builder::Builder;
 use crate::checkpoint::Notes;
-use crate::disk::{Attribute, Disk, Real};
-use crate::layout::Layout;
-use crate::log::{Log, LogEntry};
-use crate::record::{self, Record};
+use crate::disk::{Attribute, Lock, Real};
+use crate::log::{Log, LogEntry, Numbered};
+use crate::record::Record;
 use crate::snapshot::Snapshot;
 use crate::staging::{Staging, Target};
 use crate::state::{Booted, Slot, TrialTerms};
@@ -34,17 +32,17 @@ mod project;
 #[derive(Debug)]
 pub struct Store {
     snapshot: Snapshot,
-    pub(crate) disk: Arc<dyn Disk>,
     record: Record,
     log: Log,
-    /// Entries that a full disk has kept out of the log so far, with the record that carries them.
-    untold: Vec<(u64, Vec<LogEntry>)>,
+    /// Entries that the log does not have yet, oldest first: those that are on their way there, and those that a full
+    /// disk has kept out of it.
+    untold: Vec<Numbered>,
     /// Components whose `current` a full disk has kept from following the record so far.
     behind: BTreeSet<Component>,
     /// Slots that the record calls empty and whose files could not be removed, with why.
     uncleared: Vec<(Component, Slot, Error)>,
     poison: Option<String>,
-    _lock: Lock,
+    _lock: Box<dyn Lock>,
 }
 
 impl Deref for Store {
@@ -98,11 +96,7 @@ impl Store {
 
     /// Reads the store at `root` without its lock and without changing anything.
     pub fn view(root: &Path) -> Result<Snapshot> {
-        let layout = Layout::new(root);
-        open::require_record(&layout)?;
-        let newest = record::read(&Real, &layout.record())?;
-        let (state, _) = open::decode(&layout, &newest)?;
-        Ok(Snapshot { layout, state })
+        Self::view_on(Arc::new(Real), root)
     }
 
     /// Copies the image at `from` into the base of a new component and makes it active.
@@ -124,11 +118,21 @@ impl Store {
         if self.state.get(component).is_some() {
             return Err(Refusal::Exists { component: component.clone() }.into());
         }
-        let source = Image::open(from)?;
+        self.init_from(component, version, epoch, &Image::open(from)?, now)
+    }
+
+    pub(crate) fn init_from(
+        &mut self,
+        component: &Component,
+        version: &Version,
+        epoch: u64,
+        source: &Image,
+        now: u64,
+    ) -> Result<Vec<LogEntry>> {
         let image = Target::new(version.clone(), source.identity(), epoch).image(now);
         let event = Event::Init { component: component.clone(), image };
         self.room_for(std::slice::from_ref(&event), now)?;
-        self.write_base(component, &source).inspect_err(|error| self.note(error))?;
+        self.write_base(component, source).inspect_err(|error| self.note(error))?;
         self.commit(&[event], now)
     }
 
@@ -288,7 +292,10 @@ impl Store {
         let mut bytes = 0_u64;
         for effect in &effects {
             if let Effect::DiscardSlot(component, slot) = effect {
-                bytes = bytes.saturating_add(project::disk_usage(&self.layout.slot(component, *slot))?);
+                bytes = bytes.saturating_add(project::disk_usage(
+                    self.disk.as_ref(),
+                    &self.layout.slot(component, *slot),
+                )?);
             }
         }
         let entries = self.commit(&[Event::Vacuum], now)?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::checkpoint;
+use crate::disk::Disk;
 use siding_image::Checkpoint;
 
 /// What an applier would write of an image: its fresh contents, one after the other.

@@ -1,0 +1,1 @@
+//! Every operation of a story failing, in every way.
