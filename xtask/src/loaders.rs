@@ -23,7 +23,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     install(&[("grub-editenv", "grub-common"), ("grub-emu", "grub-emu"), ("fw_setenv", "libubootenv-tool")]);
     install(&[("mkimage", "u-boot-tools"), ("debugfs", "e2fsprogs")]);
-    let checks: [(&str, fn() -> Result<String>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("GRUB's environment block", grub_editenv),
         ("contrib/grub/siding.cfg in GRUB", grub_runs),
         ("U-Boot's environment", uboot),
@@ -42,6 +42,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} checks failed", checks.len())) }
 }
+
+/// Says what was found to agree.
+type Check = fn() -> Result<String>;
 
 /// A store with a component `rootfs`, whose projection is given.
 struct Device {

@@ -192,7 +192,7 @@ impl<'a, 'i> Keys<'a, 'i> {
         };
         let overlap =
             second.as_ref().is_some_and(|(file, at)| *file == first.0 && at.abs_diff(first.1) < size);
-        if size < 8 || size > MOST || overlap {
+        if !(8..=MOST).contains(&size) || overlap {
             let what =
                 format!("size is 8 to {MOST} bytes, and two copies in one file do not overlap; got {size}");
             return Err(self.reader.error(span, what));

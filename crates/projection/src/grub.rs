@@ -9,8 +9,11 @@
 //! To make this possible the variables of a component lie together within one sector, behind a comment
 //! line of `#` that takes up what their values leave; so values may change their lengths and nothing else moves.
 
+use self::line::{Line, SHORTEST_FILLER, comment, escape, line, line_length, unescape};
 use std::fmt;
 use std::ops::Range;
+
+mod line;
 
 /// What a disk writes whole or not at all, in bytes.
 pub const SECTOR: usize = 512;
@@ -210,7 +213,7 @@ impl Block {
         let mut runs: Vec<Range<usize>> = Vec::new();
         let end = self.lines.last().map_or(HEADER.len(), |line| line.span.end);
         let fillers = self.lines.iter().filter(|line| self.is_filler(line)).map(|line| line.span.clone());
-        for next in fillers.chain([end..self.bytes.len()]).filter(|next| !next.is_empty()) {
+        for next in fillers.chain(std::iter::once(end..self.bytes.len())).filter(|next| !next.is_empty()) {
             match runs.last_mut().filter(|run| run.end == next.start) {
                 Some(run) => run.end = next.end,
                 None => runs.push(next),
@@ -238,63 +241,6 @@ impl Block {
 }
 
 const HEADER: &[u8] = b"# GRUB Environment Block\n";
-/// GRUB takes a line without a `#` for a variable, so a line that is skipped has two bytes at least.
-const SHORTEST_FILLER: usize = 2;
-
-/// A line with its end; a name if it is a variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
-    span: Range<usize>,
-    name: Option<Range<usize>>,
-}
-
-impl Line {
-    fn read(text: &[u8], at: usize) -> Result<Self, Problem> {
-        let span = at..at.saturating_add(text.len());
-        if text.starts_with(b"#") {
-            return Ok(Self { span, name: None });
-        }
-        let equals = text.iter().position(|byte| *byte == b'=');
-        let broken = Problem::Malformed { at, what: "a line is neither NAME=VALUE nor a comment" };
-        let len = equals.filter(|len| *len > 0).ok_or(broken)?;
-        Ok(Self { span, name: Some(at..at.saturating_add(len)) })
-    }
-}
-
-/// How long the first line is, with its end; a backslash takes the next byte into it.
-fn line_length(bytes: &[u8]) -> Option<usize> {
-    let mut taken = false;
-    let end = bytes.iter().position(|byte| {
-        let ends = *byte == b'\n' && !taken;
-        taken = *byte == b'\\' && !taken;
-        ends
-    })?;
-    end.checked_add(1)
-}
-
-fn line(setting: &Setting<'_>) -> Vec<u8> {
-    [setting.name.as_bytes(), b"=", &escape(setting.value), b"\n"].concat()
-}
-
-fn comment(len: usize) -> Vec<u8> {
-    let mut text = vec![b'#'; len];
-    text.iter_mut().rev().take(1).for_each(|last| *last = b'\n');
-    text
-}
-
-fn escape(value: &str) -> Vec<u8> {
-    let escaped = |byte: u8| matches!(byte, b'\\' | b'\n').then_some(b'\\').into_iter().chain([byte]);
-    value.bytes().flat_map(escaped).collect()
-}
-
-fn unescape(value: &[u8]) -> Vec<u8> {
-    let mut taken = false;
-    let kept = |byte: &&u8| {
-        taken = **byte == b'\\' && !taken;
-        !taken
-    };
-    value.iter().filter(kept).copied().collect()
-}
 
 fn in_one_sector(place: &Range<usize>) -> bool {
     place.start / SECTOR == place.end.saturating_sub(1) / SECTOR

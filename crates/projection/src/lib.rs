@@ -113,7 +113,7 @@ impl Projections {
     ///
     /// Once this returned Ok, what boot loaders are told survives a power cut; a cut before that leaves each
     /// projection old or new. One that fails keeps no other from being made: all failures come
-    /// together in [`Error::Failed`]. Call it with the store's lock held, so that no older record overtakes a newer one.
+    /// together in [`Error::Failed`]. Call it with the store's lock held, so that no older record overtakes a newer.
     pub fn apply(&self, snapshot: &Snapshot) -> Result<Vec<Done>> {
         let (mut done, mut failures) = (Vec::new(), Vec::new());
         for Projection { component, kind } in &self.all {

@@ -81,7 +81,8 @@ fn loop_mount(image: &Path, filesystem: Option<&str>, at: &Path) -> Result<(), R
         Some(status) => Err(Reason::file(
             image,
             format!(
-                "`mount` ended with {status}; what it said is above; see that the kernel has loop devices and this filesystem"
+                "`mount` ended with {status}; what it said is above; see that the kernel has loop devices and the \
+                 filesystem"
             ),
         )),
         None => Err(Reason::file(image, format!("`mount` took longer than {} s", LIMIT.as_secs()))),

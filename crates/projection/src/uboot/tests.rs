@@ -113,7 +113,9 @@ fn entries() -> impl Strategy<Value = Vec<(String, String)>> {
 
 proptest! {
     #[test]
-    fn foreign_entries_survive_and_writes_alternate(foreign in entries(), values in prop::collection::vec("[a-z]{0,9}", 1..9)) {
+    fn foreign_entries_survive_and_writes_alternate(
+        foreign in entries(), values in prop::collection::vec("[a-z]{0,9}", 1..9),
+    ) {
         let foreign = foreign.iter().fold(environment(&[]), |all, (name, value)| all.with(name, value));
         let empty = encode(&foreign, Some(254), 2048).expect("room");
         for scheme in [Scheme::Incremental, Scheme::Boolean] {
@@ -135,7 +137,9 @@ proptest! {
     // Any mixture of the old and the new bytes of the copy being written, in parts of any size, is refused by its
     // checksum or is one of them; so what is read is the old environment or the new.
     #[test]
-    fn any_torn_write_reads_as_old_or_new(old in "[a-z]{1,600}", new in "[a-z]{1,600}", part in 1..700_usize, kept: u32) {
+    fn any_torn_write_reads_as_old_or_new(
+        old in "[a-z]{1,600}", new in "[a-z]{1,600}", part in 1..700_usize, kept: u32,
+    ) {
         for scheme in [Scheme::Incremental, Scheme::Boolean] {
             let first = encode(&environment(&[("v", &old)]), Some(1), 1024).expect("room");
             let stale = encode(&environment(&[("v", "stale")]), Some(0), 1024).expect("room");
