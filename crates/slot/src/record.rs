@@ -27,6 +27,8 @@ const HEADER: usize = 24;
 const CHECKSUM: usize = 32;
 /// The length of a copy in bytes, and of two that do not share a block.
 pub(crate) const COPY: usize = 256 * 1024;
+/// The number of the record that a store is made with.
+pub(crate) const FIRST: u64 = 1;
 /// Writes are whole blocks of this many bytes, so that no write reads first.
 const BLOCK: usize = 4096;
 /// The longest payload in bytes: a state of well over a hundred components.
@@ -58,8 +60,8 @@ enum Index {
 impl Record {
     /// Makes a record file with both copies in place and the first holding `payload`.
     ///
-    /// It is made beside `path` and renamed. Once this returned Ok, it survives a power cut; before that, a
-    /// cut leaves no record at `path`, or this one.
+    /// It is made beside `path` and renamed. A cut leaves no record at `path`, or this one; once the directory is
+    /// flushed, this one.
     pub(crate) fn create(disk: &dyn Disk, path: &Path, payload: &[u8]) -> Result<()> {
         let aside = path.with_extension("new");
         let io = |e| Error::io("create the record", path, e);
@@ -67,10 +69,9 @@ impl Record {
         let file = disk.open(&aside, Access::New(0o644)).map_err(io)?;
         // Real zeros and not a hole: overwriting must never need a new block.
         file.write_at(0, &vec![0; 2 * COPY]).map_err(io)?;
-        file.write_at(0, &seal(1, payload)?).map_err(io)?;
+        file.write_at(0, &seal(FIRST, payload)?).map_err(io)?;
         file.flush().map_err(io)?;
-        disk.rename(&aside, path).map_err(io)?;
-        disk.flush_directory(path.parent().unwrap_or(path)).map_err(io)
+        disk.rename(&aside, path).map_err(io)
     }
 
     /// Opens the record for writing: brings what the medium holds to light, and takes the newest valid copy.

@@ -45,6 +45,7 @@ fn one(story: &[Act], wrap: &Wrap, at: u64, fault: Fault) -> Result<u64, String>
     machine.plan(at, fault);
     // What is refused, or fails, was not acknowledged.
     let run = Run::on(machine, story, wrap, |_, done| Ok(done.is_ok()))?;
+    let run = Run { is_undisturbed: false, ..run };
     let moments = run.moments.iter().filter(|moment| moment.machine.operations() >= at);
     let mut states = 0;
     // The moment after the fault, and the end.

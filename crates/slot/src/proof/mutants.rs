@@ -128,6 +128,7 @@ fn mutants() -> Vec<Mutant> {
 
 #[test]
 fn every_seeded_bug_is_found() {
+    assert_eq!(hunt(Bug::NoFlush(|_| false)), Ok(()), "where there is no bug none is found");
     let mut found = 0;
     for mutant in mutants() {
         let why = hunt(mutant.bug).unwrap_err_or(mutant.name);
@@ -135,7 +136,7 @@ fn every_seeded_bug_is_found() {
         println!("found: {}\n       {first}", mutant.name);
         found += 1;
     }
-    println!("{found} of {found} bugs found");
+    println!("{found} bugs found");
     assert!(found >= 20);
 }
 
@@ -160,7 +161,8 @@ fn hunt(bug: Bug) -> Result<(), String> {
         one_in: 5,
     };
     for (_, story) in act::stories() {
-        explore(&Run::of(&story, &wrap)?, how)?;
+        let run = Run::on(act::disk(), &story, &wrap, |_, done| Ok(done.is_ok())).expect("it is judged so");
+        explore(&run, how)?;
     }
     for (_, story) in act::stories() {
         faults::explore_flushes(&story, &wrap)?;

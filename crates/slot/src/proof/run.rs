@@ -4,7 +4,7 @@ use super::act::{Act, ROOT, disk, perform};
 use crate::disk::Disk;
 use crate::layout::Layout;
 use crate::log::LogEntry;
-use crate::sim::SimDisk;
+use crate::sim::{Choice, SimDisk};
 use crate::{State, Store, record};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,6 +24,8 @@ pub(super) struct Run<'w> {
     /// What each record said, by its number, with all that had happened by then.
     pub(super) records: BTreeMap<u64, (State, Vec<LogEntry>)>,
     pub(super) wrap: &'w Wrap,
+    /// Whether nothing failed in it.
+    pub(super) is_undisturbed: bool,
 }
 
 /// The machine before an operation.
@@ -63,7 +65,7 @@ impl<'w> Run<'w> {
             }
             acts.push((machine.operations() - first, *act, acknowledged));
         }
-        let mut run = Self { moments: vec![], records: BTreeMap::new(), wrap };
+        let mut run = Self { moments: vec![], records: BTreeMap::new(), wrap, is_undisturbed: true };
         for machine in machine.decisive_moments() {
             let done = machine.operations() - first;
             let before = acts.iter().rev().find(|(end, ..)| *end <= done);
@@ -82,9 +84,13 @@ impl<'w> Run<'w> {
     }
 }
 
-/// What the newest record that the cache shows says.
+/// What the newest record that the cache shows says; or would, if the machine had power.
 fn newest(machine: &SimDisk) -> Option<(u64, State, Vec<LogEntry>)> {
     let layout = Layout::new(Path::new(ROOT));
+    let machine = match machine.is_off() {
+        true => &machine.cut(&Choice::of(0..machine.pending_len())),
+        false => machine,
+    };
     let number = record::read(machine, &layout.record()).ok()?.sequence;
     let snapshot = Store::view_on(Arc::new(machine.clone()), Path::new(ROOT)).ok()?;
     let log = snapshot.log().ok()?.entries;

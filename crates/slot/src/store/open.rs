@@ -10,6 +10,7 @@ use crate::state::{Held, Slot, State};
 use crate::step::Event;
 use crate::{Error, Result, checkpoint, codec};
 use siding_image::Component;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,6 +43,9 @@ impl Store {
 
     fn open_locked(disk: Arc<dyn Disk>, layout: Layout, lock: Box<dyn Lock>) -> Result<Self> {
         let (record, newest) = Record::open(disk.as_ref(), &layout.record())?;
+        if newest.sequence == record::FIRST {
+            flush_names(disk.as_ref(), layout.root())?;
+        }
         let (state, tail) = decode(&layout, &newest)?;
         let log = Log::open(disk.as_ref(), &layout.log(), tail.after)?;
         let untold = tail.entries.clone();
@@ -122,20 +126,28 @@ fn no_components(disk: &dyn Disk, layout: &Layout) -> Result<()> {
     }
 }
 
-/// Makes the directory and those above it that are missing. Once Ok, the names of all it made, and the
-/// directory's own whoever made it, survive a power cut.
+/// Makes the directory and those above it that are missing. Says nothing about a power cut.
 fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
-    if is_there(disk, &root.join("record"))? {
-        return Ok(());
-    }
     let io = |e| Error::io("make the directory", root, e);
     let missing = root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && disk.look(dir).is_err());
     let missing: Vec<&Path> = missing.collect();
-    for dir in missing.iter().rev() {
-        disk.make_directory(dir, 0o755).map_err(io)?;
+    missing.iter().rev().try_for_each(|dir| disk.make_directory(dir, 0o755).map_err(io))
+}
+
+/// Once Ok: the names of the record and of the store's directory, and of those above it, survive a power cut.
+///
+/// Whoever made them may have died, or failed, before it flushed them all; so this is done again as long as the store
+/// is as it was made. A directory above it that may not be read is somebody else's, and was there before.
+fn flush_names(disk: &dyn Disk, root: &Path) -> Result<()> {
+    let io = |dir: &Path, e| Error::io("flush", dir, e);
+    disk.flush_directory(root).map_err(|e| io(root, e))?;
+    for dir in root.ancestors().filter(|dir| dir.parent().is_some()).map(parent) {
+        match disk.flush_directory(dir) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            other => other.map_err(|e| io(dir, e))?,
+        }
     }
-    let first = std::iter::once(&root).filter(|_| missing.is_empty());
-    first.chain(&missing).try_for_each(|dir| disk.flush_directory(parent(dir)).map_err(io))
+    Ok(())
 }
 
 fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
