@@ -142,7 +142,8 @@ impl Learned {
         let mut all = Vec::new();
         for (call, sites) in &self.calls {
             for (Site { needs_room, of_record }, nth) in sites.iter().copied().zip(1..) {
-                let writes = matches!(call.as_str(), "write" | "pwrite64");
+                // That what was written to the record is there once it was flushed is assumed, not checked.
+                let writes = matches!(call.as_str(), "write" | "pwrite64") && !of_record;
                 let kinds = [(Kind::Kill, true), (Kind::Eio, true), (Kind::Enospc, needs_room), (Kind::Lie, writes)];
                 let fitting = kinds.into_iter().filter(|(_, fits)| *fits);
                 all.extend(fitting.map(|(kind, _)| Injection { call: call.clone(), kind, nth, of_record }));
