@@ -4,7 +4,7 @@ use super::tale::{self, Held, Line, Standing, State};
 use super::workshop::Workshop;
 use crate::Result;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -130,10 +130,16 @@ impl Device<'_> {
         version.ok_or_else(|| format!("current of {name} leads to {}, which is no image", target.display()))
     }
 
-    /// The paths of all that is in the store.
-    pub(super) fn names(&self) -> Result<BTreeSet<PathBuf>> {
+    /// The paths of all that is in the store, with the descriptions of trees.
+    pub(super) fn names(&self) -> Result<BTreeMap<PathBuf, Option<Vec<u8>>>> {
         let facts = facts(&self.store).map_err(|e| format!("cannot list the store: {e}"))?;
-        Ok(facts.into_keys().collect())
+        // components/NAME/SLOT/tree
+        let is_description = |path: &Path| path.ends_with("tree") && path.components().count() == 4;
+        let keep = |(path, fact): (PathBuf, Fact)| {
+            let content = is_description(&path).then_some(fact.content);
+            (path, content)
+        };
+        Ok(facts.into_iter().map(keep).collect())
     }
 }
 

@@ -86,7 +86,8 @@ fn install(programs: &[(&str, &str)]) -> Option<String> {
 
 /// Runs a program that must succeed, and gives what it printed.
 pub(super) fn run(program: &str, args: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(args).output().map_err(|e| format!("cannot run {program}: {e}"))?;
+    let output =
+        Command::new(program).args(args).output().map_err(|e| format!("cannot run {program}: {e}"))?;
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned();
     if output.status.success() { Ok(said) } else { Err(format!("{program} {}: {said}", args.join(" "))) }
 }

@@ -7,12 +7,14 @@
 mod blocklog;
 mod check;
 mod cuts;
+mod filesystem;
 mod record;
 mod replay;
 
 use self::check::Checker;
 use self::cuts::{Cut, Cuts};
-use self::record::{Filesystem, Recorded};
+use self::filesystem::Filesystem;
+use self::record::{Recorded, Telling};
 use self::replay::{Pages, Replay};
 use super::lab::{self, Place};
 use super::options::Options;
@@ -25,16 +27,18 @@ use std::time::Instant;
 
 const USAGE: &str = "\
 cargo xtask powercut medium --filesystem ext4|xfs|btrfs [--images N] [--seed S] [--slice I/N] [--jobs N]
-                            [--siding PROGRAM]
+                            [--siding PROGRAM] [--lose CALL]
   tells a story on a filesystem, then mounts and checks images that a power cut may leave at any moment of it
-  --images   how many images [default: 500]
-  --seed     which of them [default: 1]; a new story is told each time, so the same seed gives much the same
+  --images   how many images at most [default: 500]; for each 2000 the story is told anew, every other time with
+             somebody else writing to the filesystem
+  --seed     which of them [default: 1]; no two stories take the same time, so the same seed gives much the same
   --slice    only the I-th of N parts of them [default: 1/1]
   --jobs     how many images at once [default: 4]
-  --siding   this binary, not the release build of this repository";
+  --siding   this binary, not the release build of this repository
+  --lose     let this system call (fsync, fdatasync) do nothing when the story is told: succeeds if that is found out";
 
 pub(super) fn run(args: &[String]) -> Result<()> {
-    let names = ["--filesystem", "--images", "--seed", "--slice", "--jobs", "--siding"];
+    let names = ["--filesystem", "--images", "--seed", "--slice", "--jobs", "--siding", "--lose"];
     let options = Options::parse(args, &names, USAGE)?;
     let filesystem = Filesystem::named(options.text("--filesystem").unwrap_or_default()).ok_or(USAGE)?;
     let (images, seed) = (options.number("--images", 500_usize)?, options.number("--seed", 1_u64)?);
@@ -44,32 +48,65 @@ pub(super) fn run(args: &[String]) -> Result<()> {
         None => tools::build_siding(&crate::workspace())?,
     };
     let programs = [
+        ("strace", "strace"),
         ("qemu-storage-daemon", "qemu-system-common"),
         (filesystem.maker(), filesystem.package()),
         ("fusermount3", "fuse3"),
     ];
-    let missing = |why: &str| println!("skipped: {why}");
     let place = match lab::enter(&programs, true)? {
-        Place::Here(place) => place,
+        Place::Here(place) => record::can_record(place.path()).map(|()| place),
         Place::Done => return Ok(()),
-        Place::Missing(why) => return Ok(missing(&why)),
+        Place::Missing(why) => Err(why),
     };
-    if let Err(why) = record::can_record(place.path()) {
-        return Ok(missing(&why));
-    }
+    let place = match place {
+        Ok(place) => place,
+        Err(why) => {
+            println!("skipped: {why}");
+            return Ok(());
+        }
+    };
     let shop = Workshop::new(siding, place.path().join("shop"))?;
     shop.component("engine", Shape::Module)?;
     shop.component("ssl", Shape::Library)?;
     shop.component("doc", Shape::Tree)?;
 
-    let recorded = record::record(&shop, filesystem, &place.path().join("record"))?;
-    println!("{filesystem}: {}", recorded.summary());
+    let lose = options.text("--lose");
+    let (begun, mut tally) = (Instant::now(), Tally::default());
+    for (round, done) in (0..images).step_by(ROUND).enumerate() {
+        let (telling, dir) = (
+            Telling { filesystem, noise: round % 2 == 1, lose },
+            place.path().join(format!("round-{round}")),
+        );
+        let seed = seed.wrapping_add(round as u64);
+        tally.add(tell_and_check(&shop, telling, &dir, ROUND.min(images - done), seed, slice, jobs)?);
+    }
+    let done = tally.print(filesystem, begun.elapsed().as_secs_f64());
+    let Some(call) = lose else { return done };
+    let found_out = done.is_err();
+    println!("that {call} does nothing was {}", if found_out { "found out" } else { "not found out" });
+    if found_out { Ok(()) } else { Err("the checks do not see a lost flush".to_owned()) }
+}
+
+/// For so many images the story is told anew.
+const ROUND: usize = 2000;
+
+fn tell_and_check(
+    shop: &Workshop,
+    telling: Telling<'_>,
+    dir: &Path,
+    images: usize,
+    seed: u64,
+    (part, parts): (usize, usize),
+    jobs: usize,
+) -> Result<Tally> {
+    let recorded = record::record(shop, telling, &dir.join("record"))?;
+    println!("{}: {}", telling.filesystem, recorded.summary());
     let cuts = Cuts { entries: &recorded.entries, start: recorded.start }.choose(images, seed);
-    let (part, parts) = slice;
-    let mine: Vec<(usize, Cut)> = cuts.into_iter().enumerate().filter(|(at, _)| at % parts == part - 1).collect();
-    let begun = Instant::now();
-    let tally = check_all(&shop, &recorded, place.path(), &mine, jobs, seed)?;
-    tally.print(filesystem, begun.elapsed().as_secs_f64())
+    let mine: Vec<(usize, Cut)> =
+        cuts.into_iter().enumerate().filter(|(at, _)| at % parts == part - 1).collect();
+    let tally = check_all(shop, &recorded, dir, &mine, jobs, seed)?;
+    std::fs::remove_dir_all(dir).map_err(|e| format!("cannot remove {}: {e}", dir.display()))?;
+    Ok(tally)
 }
 
 /// What came of the images.
@@ -83,6 +120,12 @@ struct Tally {
 }
 
 impl Tally {
+    fn add(&mut self, other: Self) {
+        other.good.into_iter().for_each(|(place, good)| *self.good.entry(place).or_default() += good);
+        self.ahead += other.ahead;
+        self.bad.extend(other.bad);
+    }
+
     fn print(&self, filesystem: Filesystem, seconds: f64) -> Result<()> {
         let good: usize = self.good.values().sum();
         let (images, bad) = (good + self.bad.len(), self.bad.len());
@@ -93,7 +136,8 @@ impl Tally {
              that had not returned; {seconds:.0} s, {rate:.0} images a second",
             self.ahead
         );
-        self.bad.iter().for_each(|why| println!("  {why}"));
+        const MOST: usize = 20;
+        self.bad.iter().take(MOST).for_each(|why| println!("  {why}"));
         if bad == 0 { Ok(()) } else { Err(format!("{bad} of {images} images were not as promised")) }
     }
 }
@@ -137,7 +181,8 @@ fn check_all(
     std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = shares.map(|(job, share)| scope.spawn(move || work(job, share))).collect();
-        let ends = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread failed".to_owned())?);
+        let ends =
+            threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread failed".to_owned())?);
         ends.collect::<Result<()>>()
     })?;
     Ok(tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -147,7 +192,10 @@ fn explain(recorded: &Recorded, cut: &Cut, why: &str, kept: &str) -> String {
     let verbs = recorded.acknowledged(cut.sent);
     let during = record::STORY.get(verbs).copied().unwrap_or("the end");
     let Cut { sent, flushed, survivors } = cut;
-    format!("cut in `{during}`, {sent} entries sent, {flushed} flushed, {} others kept; {kept}: {why}", survivors.len())
+    format!(
+        "cut in `{during}`, {sent} entries sent, {flushed} flushed, {} others kept; {kept}: {why}",
+        survivors.len()
+    )
 }
 
 /// Puts a bad image where it stays; a few are enough.

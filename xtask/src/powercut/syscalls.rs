@@ -48,7 +48,8 @@ pub(super) fn run(args: &[String]) -> Result<()> {
             return Ok(());
         }
     };
-    let wanted = |list: Option<&str>, name: &str| list.is_none_or(|list| list.split(',').any(|one| one == name));
+    let wanted =
+        |list: Option<&str>, name: &str| list.is_none_or(|list| list.split(',').any(|one| one == name));
     let mut all = Vec::new();
     for (name, shape) in [("file", Shape::Library), ("tree", Shape::Tree)] {
         if !wanted(options.text("--shapes"), name) {
@@ -84,7 +85,9 @@ impl Tally {
         for (kind, runs) in &self.runs {
             let failed = self.failed.iter().filter(|(injection, _)| injection.kind.name() == *kind).count();
             let good = runs - failed;
-            println!("{verb:<14} {shape:<5} {kind:<7} {runs:>5} injections {good:>5} recovered {failed:>4} failed");
+            println!(
+                "{verb:<14} {shape:<5} {kind:<7} {runs:>5} injections {good:>5} recovered {failed:>4} failed"
+            );
         }
         for (Injection { call, kind, nth, .. }, why) in &self.failed {
             println!("  {verb} of a {shape}, {call} number {nth}, {}: {why}", kind.name());

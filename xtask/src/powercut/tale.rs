@@ -99,7 +99,9 @@ fn happen(state: &mut State, line: &Line) -> Option<()> {
         "abandon" if at(one, &line.slot) == Some(Held::Staging) => become_held(one, Held::Empty),
         "seal" if at(one, &line.slot) == Some(Held::Staging) => become_held(one, sealed(&line.to)?),
         "vacuum" if !is_active && at(one, &line.slot) != Some(Held::Empty) => become_held(one, Held::Empty),
-        "switch" if !is_active && at(one, &line.slot) == sealed(&line.to) && was_active == sealed(&line.from) => {
+        "switch"
+            if !is_active && at(one, &line.slot) == sealed(&line.to) && was_active == sealed(&line.from) =>
+        {
             one.active = line.slot.clone()?;
             one.tries = line.reason.as_deref().and_then(number);
             Some(())

@@ -58,16 +58,31 @@ impl Workshop {
                 let module = |version| format!("ossl-tree/{version}/engines-3/padlock.so");
                 files(&dir, &module("3.0.20"), &module("3.0.22"))
             }
-            Shape::Tree => [(&"base", 0)].into_iter().chain(LETTERS.iter().zip(1..)).try_for_each(
-                |(letter, version)| tree(&dir.join(letter), version),
-            ),
+            Shape::Tree => [(&"base", 0)]
+                .into_iter()
+                .chain(LETTERS.iter().zip(1..))
+                .try_for_each(|(letter, version)| tree(&dir.join(letter), version)),
         };
         made.map_err(|e| format!("cannot make the images of {name}: {e}"))?;
         let (base, key) = (text(&dir.join("base")), self.named("maker.key"));
         for letter in LETTERS {
             let (new, patch) = (text(&dir.join(letter)), self.named(&format!("{name}-{letter}.siding")));
             let to = format!("1.0 ({letter})");
-            self.verb(&["diff", &base, &new, "-o", &patch, "--key", &key, "--component", name, "--from", "1.0", "--to", &to])?;
+            self.verb(&[
+                "diff",
+                &base,
+                &new,
+                "-o",
+                &patch,
+                "--key",
+                &key,
+                "--component",
+                name,
+                "--from",
+                "1.0",
+                "--to",
+                &to,
+            ])?;
         }
         Ok(())
     }

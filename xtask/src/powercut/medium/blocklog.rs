@@ -16,7 +16,7 @@ pub(super) enum Entry {
     Discard,
 }
 
-const MAGIC: u64 = 0x6a73_6677_736872;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const SECTOR: u64 = 512;
 const FLUSH: u64 = 1;
 const FUA: u64 = 2;
@@ -51,7 +51,9 @@ fn entry(log: &[u8], at: u64) -> Result<Option<(Vec<Entry>, u64)>> {
         return Ok(None); // not written yet
     }
     if flags > (FLUSH | FUA | DISCARD) || extra != 0 {
-        return Err(format!("an entry at {at} is of a kind that is not known: flags {flags}, {extra} more bytes"));
+        return Err(format!(
+            "an entry at {at} is of a kind that is not known: flags {flags}, {extra} more bytes"
+        ));
     }
     let mut found = Vec::new();
     if flags & FLUSH != 0 {

@@ -29,7 +29,10 @@ impl Checker<'_> {
         let mount = self.recorded.filesystem.mount(image, &self.mountpoint)?;
         let device = Device { shop: self.shop, store: mount.path().join("store") };
         let acknowledged = self.recorded.acknowledged(cut.sent);
-        let told = acknowledged.checked_sub(1).and_then(|last| self.recorded.marks.get(last)).map_or(0, |mark| mark.1);
+        let told = acknowledged
+            .checked_sub(1)
+            .and_then(|last| self.recorded.marks.get(last))
+            .map_or(0, |mark| mark.1);
         let ahead = self.check_store(&device, acknowledged, told)?;
         Ok(Found { acknowledged, ahead })
     }
@@ -44,7 +47,8 @@ impl Checker<'_> {
             return self.check_standing(device).map(|_| false);
         };
         let legal = self.recorded.borders.iter().copied().filter(|lines| (told..=next).contains(lines));
-        let possible: Vec<usize> = legal.filter(|&lines| self.state(lines).as_ref() == Ok(&seen.state)).collect();
+        let possible: Vec<usize> =
+            legal.filter(|&lines| self.state(lines).as_ref() == Ok(&seen.state)).collect();
         if possible.is_empty() {
             let wanted = format!("none between {told} and {next} lines of the story");
             return Err(format!("the state is {wanted}: {:?}", seen.state));
@@ -101,7 +105,8 @@ impl Checker<'_> {
             device.ok("init engine")?;
         }
         let interrupted = STORY.get(acknowledged).and_then(|line| line.strip_prefix("install "));
-        let wanted = interrupted.and_then(|rest| rest.split(' ').next()).filter(|patch| fresh(&status, patch));
+        let wanted =
+            interrupted.and_then(|rest| rest.split(' ').next()).filter(|patch| fresh(&status, patch));
         let patch = wanted.unwrap_or("engine-d");
         device.ok(&format!("install {patch}"))?;
         let (status, _) =

@@ -43,7 +43,8 @@ impl Cuts<'_> {
             prefixes.swap_remove(dice.below(prefixes.len()));
         }
         let mut cuts: Vec<Cut> = prefixes.into_iter().map(|sent| self.prefix(sent)).collect();
-        let open: Vec<usize> = (self.start..=self.entries.len()).filter(|&sent| !self.pending(sent).is_empty()).collect();
+        let open: Vec<usize> =
+            (self.start..=self.entries.len()).filter(|&sent| !self.pending(sent).is_empty()).collect();
         let mut seen: HashSet<Cut> = cuts.iter().cloned().collect();
         for _ in 0..images.saturating_mul(20) {
             let Some(sent) = open.get(dice.below(open.len())).filter(|_| cuts.len() < images) else { break };
@@ -113,7 +114,8 @@ mod tests {
             assert_eq!(forced, (4..6).contains(&cut.sent), "{cut:?}");
             assert!(cut.survivors.iter().all(|(at, _)| (flushed..cut.sent).contains(at)));
         }
-        let lost = |at: usize| cuts.iter().any(|cut| cut.sent == 5 && cut.survivors.iter().all(|(s, _)| *s != at));
+        let lost =
+            |at: usize| cuts.iter().any(|cut| cut.sent == 5 && cut.survivors.iter().all(|(s, _)| *s != at));
         assert!(lost(2) && lost(4) && !lost(3));
     }
 
@@ -122,7 +124,9 @@ mod tests {
         let entries = [write(false), write(false), write(false)];
         let sent = |images| -> Vec<usize> {
             let cuts = Cuts { entries: &entries, start: 0 }.choose(images, 7);
-            let whole = cuts.iter().filter(|c| c.survivors.len() == c.sent && c.survivors.iter().all(|s| s.1 == Sectors::All));
+            let whole = cuts
+                .iter()
+                .filter(|c| c.survivors.len() == c.sent && c.survivors.iter().all(|s| s.1 == Sectors::All));
             let mut sent: Vec<usize> = whole.map(|c| c.sent).collect();
             sent.dedup();
             sent

@@ -3,13 +3,14 @@
 use super::super::device::Device;
 use super::super::lab::{run, text};
 use super::super::tale::Line;
-use super::super::workshop::Workshop;
+use super::super::workshop::{Done, Workshop};
 use super::blocklog::{self, Entry};
+use super::filesystem::Filesystem;
 use crate::Result;
-use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Every verb that writes, and every way a trial can end.
@@ -36,111 +37,6 @@ pub(super) const STORY: &[&str] = &[
     "confirm ssl",
     "vacuum",
 ];
-
-/// A filesystem to tell the story on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filesystem {
-    Ext4,
-    Xfs,
-    Btrfs,
-}
-
-impl Filesystem {
-    pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Ext4, Self::Xfs, Self::Btrfs].into_iter().find(|one| one.to_string() == name)
-    }
-
-    pub(super) fn maker(self) -> &'static str {
-        match self {
-            Self::Ext4 => "mkfs.ext4",
-            Self::Xfs => "mkfs.xfs",
-            Self::Btrfs => "mkfs.btrfs",
-        }
-    }
-
-    pub(super) fn package(self) -> &'static str {
-        match self {
-            Self::Ext4 => "e2fsprogs",
-            Self::Xfs => "xfsprogs",
-            Self::Btrfs => "btrfs-progs",
-        }
-    }
-
-    /// The smallest that its maker makes, or little more.
-    fn mebibytes(self) -> u64 {
-        match self {
-            Self::Ext4 => 64,
-            Self::Xfs => 300,
-            Self::Btrfs => 128,
-        }
-    }
-
-    fn options(self) -> &'static [&'static str] {
-        match self {
-            Self::Ext4 => &["-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],
-            Self::Xfs => &["-q", "-K", "-m", "reflink=1"],
-            Self::Btrfs => &["-q", "-K"],
-        }
-    }
-
-    /// What a write never tears below, in bytes: a sector. Btrfs takes a block of 4096 bytes to be written whole, its
-    /// superblock, so it is for media that have such sectors.
-    pub(super) fn unit(self) -> usize {
-        match self {
-            Self::Ext4 | Self::Xfs => 512,
-            Self::Btrfs => 4096,
-        }
-    }
-
-    /// Images of one filesystem are mounted side by side, and a discarded block is not read back.
-    fn mount_options(self) -> &'static str {
-        match self {
-            Self::Ext4 => "loop",
-            Self::Xfs => "loop,nouuid",
-            Self::Btrfs => "loop,nodiscard",
-        }
-    }
-
-    /// Mounts the filesystem in the file; the loop device goes with the mount.
-    pub(super) fn mount(self, image: &Path, at: &Path) -> Result<Mount> {
-        fs::create_dir_all(at).map_err(|e| format!("cannot make {}: {e}", at.display()))?;
-        let kind = self.to_string();
-        run("mount", &["-t", &kind, "-o", self.mount_options(), &text(image), &text(at)])?;
-        Ok(Mount(at.to_owned()))
-    }
-}
-
-impl fmt::Display for Filesystem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ext4 => "ext4",
-            Self::Xfs => "xfs",
-            Self::Btrfs => "btrfs",
-        })
-    }
-}
-
-/// A mount, until it is dropped.
-pub(super) struct Mount(PathBuf);
-
-impl Mount {
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Mount {
-    /// Tries again: a process that another thread is just starting has our open files until it runs its program.
-    fn drop(&mut self) {
-        let unmounted = |_| run("umount", &[&text(&self.0)]).is_ok() || {
-            std::thread::sleep(Duration::from_millis(5));
-            false
-        };
-        if !(0..200).any(unmounted) {
-            eprintln!("cannot unmount {}", self.0.display());
-        }
-    }
-}
 
 /// What was recorded.
 pub(super) struct Recorded {
@@ -181,8 +77,19 @@ pub(super) fn can_record(dir: &Path) -> Result<()> {
     Recorder::start(&blank, &dir.join("try-medium")).map(drop)
 }
 
+/// How the story is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling<'a> {
+    pub(super) filesystem: Filesystem,
+    /// Whether somebody else writes to the filesystem meanwhile.
+    pub(super) noise: bool,
+    /// A system call that does nothing and says that it succeeded: a bug that the checks must find.
+    pub(super) lose: Option<&'a str>,
+}
+
 /// Tells the story and records what that does to the medium.
-pub(super) fn record(shop: &Workshop, filesystem: Filesystem, dir: &Path) -> Result<Recorded> {
+pub(super) fn record(shop: &Workshop, telling: Telling<'_>, dir: &Path) -> Result<Recorded> {
+    let filesystem = telling.filesystem;
     let io = |e| format!("cannot prepare {}: {e}", dir.display());
     fs::create_dir_all(dir).map_err(io)?;
     let (made, blank, base) = (dir.join("made"), dir.join("blank"), dir.join("base"));
@@ -197,16 +104,59 @@ pub(super) fn record(shop: &Workshop, filesystem: Filesystem, dir: &Path) -> Res
     run("sync", &["-f", &text(mount.path())])?;
     let start = recorder.entries()?.len();
     let device = Device { shop, store: mount.path().join("store") };
-    let mut marks = Vec::new();
-    for line in STORY {
-        device.ok(line)?;
-        let entries = recorder.entries()?.len();
-        marks.push((entries, device.log()?.0.len()));
-    }
+    let marks = with_noise(telling.noise, mount.path(), || {
+        let verb = |line: &&str| {
+            tell(&device, line, telling.lose)?;
+            let entries = recorder.entries()?.len();
+            Ok((entries, device.log()?.0.len()))
+        };
+        STORY.iter().map(verb).collect::<Result<Vec<_>>>()
+    })?;
     let (tale, borders) = (device.log()?.0, device.borders()?);
     drop(mount);
     let entries = recorder.entries()?;
     Ok(Recorded { filesystem, blank, entries, start, marks, tale, borders })
+}
+
+/// Runs a verb, or one from which a system call is kept.
+fn tell(device: &Device<'_>, line: &str, lose: Option<&str>) -> Result<()> {
+    let Some(call) = lose else { return device.ok(line) };
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:retval=0")]).arg(device.shop.siding());
+    device.shop.prepare(&mut strace, &device.store);
+    let output =
+        strace.args(device.shop.words(line)).output().map_err(|e| format!("cannot run strace: {e}"))?;
+    match output.status.code() {
+        Some(0 | 4) => Ok(()),
+        _ => Err(format!("`{line}` without {call}: {}", Done::of(&output).said())),
+    }
+}
+
+/// Does something while somebody else writes, and now and then flushes, files beside the store.
+fn with_noise<T>(noise: bool, dir: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let over = AtomicBool::new(!noise);
+    let write = |round: usize| {
+        let file = File::create(dir.join(format!("noise-{}", round % 7)))?;
+        std::io::Write::write_all(&mut &file, &vec![round.to_le_bytes()[0]; 3_000 + round % 5 * 9_000])?;
+        if round.is_multiple_of(5) { file.sync_all() } else { Ok(()) }
+    };
+    std::thread::scope(|scope| {
+        let noise = scope.spawn(|| {
+            let rounds = (0_usize..).take_while(|_| !over.load(Ordering::Relaxed));
+            rounds
+                .map(|round| {
+                    std::thread::sleep(Duration::from_millis(3));
+                    write(round)
+                })
+                .collect::<std::io::Result<Vec<()>>>()
+        });
+        let done = work();
+        over.store(true, Ordering::Relaxed);
+        let noise = noise.join().map_err(|_| "the noise failed".to_owned())?;
+        noise.map_err(|e| format!("cannot write beside the store: {e}"))?;
+        done
+    })
 }
 
 /// A medium that notes what is done to it.
@@ -224,11 +174,17 @@ impl Recorder {
             File::create(path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
         }
         let mut command = Command::new("qemu-storage-daemon");
-        let file = |name: &str, path: &Path| format!("driver=file,node-name={name},filename={}", path.display());
+        let file =
+            |name: &str, path: &Path| format!("driver=file,node-name={name},filename={}", path.display());
         command.arg("--blockdev").arg(file("base", base)).arg("--blockdev").arg(file("log", &log));
-        command.args(["--blockdev", "driver=blklogwrites,node-name=noting,file=base,log=log,log-sector-size=512"]);
+        command.args([
+            "--blockdev",
+            "driver=blklogwrites,node-name=noting,file=base,log=log,log-sector-size=512",
+        ]);
         let place = export.display();
-        command.arg("--export").arg(format!("type=fuse,id=medium,node-name=noting,mountpoint={place},writable=on"));
+        command
+            .arg("--export")
+            .arg(format!("type=fuse,id=medium,node-name=noting,mountpoint={place},writable=on"));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut daemon = command.spawn().map_err(|e| format!("cannot run qemu-storage-daemon: {e}"))?;
         let begun = Instant::now();

@@ -78,7 +78,8 @@ impl<'a> Replay<'a> {
     /// A file at `path` for a medium that held `pages` before the first entry.
     pub(super) fn new(entries: &'a [Entry], pages: Pages, unit: usize, path: PathBuf) -> Result<Self> {
         let failed = |e| format!("cannot make {}: {e}", path.display());
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).map_err(failed)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path).map_err(failed)?;
         file.set_len((pages.0.len() * PAGE) as u64).map_err(failed)?;
         Ok(Self { entries, done: 0, pages, unit, file, path })
     }
@@ -154,16 +155,20 @@ mod tests {
     fn the_file_holds_what_the_cut_leaves_whatever_it_held_before() {
         let dir = tempfile::tempdir().unwrap();
         let entries: Vec<Entry> = (0..40_u64)
-            .map(|n| Entry::Write { at: n * 1536, bytes: vec![1 + n as u8; 1024 + 512 * (n as usize % 9)], durable: false })
+            .map(|n| Entry::Write {
+                at: n * 1536,
+                bytes: vec![1 + n as u8; 1024 + 512 * (n as usize % 9)],
+                durable: false,
+            })
             .collect();
         let pages = Pages(vec![None; 1024]);
         let mut replay = Replay::new(&entries, pages, 512, dir.path().join("image")).unwrap();
         let mut plain = vec![0_u8; 1024 * PAGE];
-        for sent in 0..entries.len() {
+        for (sent, entry) in entries.iter().enumerate() {
             let survivors = vec![(sent, Sectors::Some(0x5555_5555_5555_5555))];
             replay.cut(&Cut { sent: sent + 1, flushed: sent, survivors }).unwrap();
             let mut wanted = plain.clone();
-            let Entry::Write { at, bytes, .. } = &entries[sent] else { continue };
+            let Entry::Write { at, bytes, .. } = entry else { continue };
             for (offset, byte) in bytes.iter().enumerate().map(|(o, b)| (*at as usize + o, b)) {
                 if offset / 512 % 2 == 0 {
                     wanted[offset] = *byte;

@@ -20,13 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "install-on", before: &["init lib", "interrupted install lib-a"], verb: "install lib-a" },
     Case {
         name: "install-over",
-        before: &[
-            "init lib",
-            "install lib-a --switch",
-            "confirm",
-            "install lib-b --switch",
-            "confirm",
-        ],
+        before: &["init lib", "install lib-a --switch", "confirm", "install lib-b --switch", "confirm"],
         verb: "install lib-c",
     },
     Case { name: "install-switch", before: &["init lib"], verb: "install lib-a --switch" },

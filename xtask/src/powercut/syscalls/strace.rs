@@ -55,13 +55,25 @@ const READING: &[&str] =
     &["open", "openat", "openat2", "read", "pread64", "readv", "preadv", "statx", "newfstatat", "lseek"];
 const READING_TOO: &[&str] =
     &["getdents64", "mmap", "readlink", "readlinkat", "flock", "statfs", "fstatfs", "fadvise64"];
-const ATTRIBUTES: &[&str] = &["llistxattr", "flistxattr", "lgetxattr", "fgetxattr", "lremovexattr", "fremovexattr"];
-const WRITING: &[&str] = &["write", "pwrite64", "pwritev", "writev", "fsync", "fdatasync", "syncfs", "sync_file_range"];
+const ATTRIBUTES: &[&str] =
+    &["llistxattr", "flistxattr", "lgetxattr", "fgetxattr", "lremovexattr", "fremovexattr"];
+const WRITING: &[&str] =
+    &["write", "pwrite64", "pwritev", "writev", "fsync", "fdatasync", "syncfs", "sync_file_range"];
 const NAMING: &[&str] =
     &["rename", "renameat", "renameat2", "mkdir", "mkdirat", "symlink", "symlinkat", "link", "linkat"];
-const GROWING: &[&str] = &["ftruncate", "fallocate", "lsetxattr", "fsetxattr", "copy_file_range", "sendfile", "ioctl"];
+const GROWING: &[&str] =
+    &["ftruncate", "fallocate", "lsetxattr", "fsetxattr", "copy_file_range", "sendfile", "ioctl"];
 const CHANGING: &[&str] = &[
-    "unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "fchmodat2", "fchown", "fchownat", "lchown",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "fchown",
+    "fchownat",
+    "lchown",
     "utimensat",
 ];
 
@@ -93,7 +105,11 @@ impl fmt::Display for Injection {
 
 impl Learned {
     /// Watches a run; `dirs` are those whose paths count.
-    pub(super) fn paths(run: impl Fn(&mut Command) -> Result<()>, trace: &Path, dirs: &[&Path]) -> Result<Self> {
+    pub(super) fn paths(
+        run: impl Fn(&mut Command) -> Result<()>,
+        trace: &Path,
+        dirs: &[&Path],
+    ) -> Result<Self> {
         let mut strace = strace(trace, &every_call(), &BTreeSet::new());
         strace.arg("-y");
         run(&mut strace)?;
@@ -144,7 +160,8 @@ impl Learned {
             for (Site { needs_room, of_record }, nth) in sites.iter().copied().zip(1..) {
                 // That what was written to the record is there once it was flushed is assumed, not checked.
                 let writes = matches!(call.as_str(), "write" | "pwrite64") && !of_record;
-                let kinds = [(Kind::Kill, true), (Kind::Eio, true), (Kind::Enospc, needs_room), (Kind::Lie, writes)];
+                let kinds =
+                    [(Kind::Kill, true), (Kind::Eio, true), (Kind::Enospc, needs_room), (Kind::Lie, writes)];
                 let fitting = kinds.into_iter().filter(|(_, fits)| *fits);
                 all.extend(fitting.map(|(kind, _)| Injection { call: call.clone(), kind, nth, of_record }));
             }

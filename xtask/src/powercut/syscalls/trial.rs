@@ -8,7 +8,7 @@ use super::cases::{Case, INTERRUPTED};
 use super::strace::{Injection, Kind, Learned, spoiling};
 use crate::Result;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ struct End {
     code: i32,
     status: Status,
     tale: Vec<Line>,
-    names: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, Option<Vec<u8>>>,
 }
 
 impl<'a> Bench<'a> {
@@ -49,7 +49,7 @@ impl<'a> Bench<'a> {
         }
         let before = template.status()?;
         let told = if before.is_some() { template.log()?.0.len() } else { 0 };
-        let blank = |code| End { code, status: Status::nothing(), tale: vec![], names: BTreeSet::new() };
+        let blank = |code| End { code, status: Status::nothing(), tale: vec![], names: BTreeMap::new() };
         let mut bench = Self {
             shop,
             case,
@@ -153,9 +153,11 @@ impl<'a> Bench<'a> {
         device.images_are_right(&status.state)?;
         device.current_is_right(&status)?;
         let names = device.names()?;
-        let (more, less) = (names.difference(&wanted.names), wanted.names.difference(&names));
-        match more.chain(less).next() {
-            Some(name) => Err(format!("{} is there and should not be, or is not", name.display())),
+        let (more, less) = (differing(&names, &wanted.names), differing(&wanted.names, &names));
+        match more.or(less) {
+            Some(name) => {
+                Err(format!("{} is there and should not be, or is not, or differs", name.display()))
+            }
             None => Ok(()),
         }
     }
@@ -200,7 +202,8 @@ impl<'a> Bench<'a> {
     fn under(&self, strace: &mut Command, job: usize) -> Result<Done> {
         let job = self.job(job);
         let (out, err) = (job.join("out"), job.join("err"));
-        let create = |path: &Path| File::create(path).map_err(|e| format!("cannot make {}: {e}", path.display()));
+        let create =
+            |path: &Path| File::create(path).map_err(|e| format!("cannot make {}: {e}", path.display()));
         strace.arg(self.shop.siding()).args(["--threads", "1"]).args(self.shop.words(self.case.verb));
         self.shop.prepare(strace, &job.join("store"));
         strace.stdout(create(&out)?).stderr(create(&err)?);
@@ -209,7 +212,9 @@ impl<'a> Bench<'a> {
             return Err(format!("it ended with {status}"));
         }
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-        Ok(Done { code: status.code(), out: read(&out), err: read(&err) })
+        let ours: Vec<String> =
+            read(&err).lines().filter(|line| !line.starts_with("strace: ")).map(str::to_owned).collect();
+        Ok(Done { code: status.code(), out: read(&out), err: ours.join("\n") })
     }
 
     /// A fresh copy of the store that the verb starts from.
@@ -230,6 +235,14 @@ impl<'a> Bench<'a> {
     fn job(&self, job: usize) -> PathBuf {
         self.dir.join(format!("job-{job}"))
     }
+}
+
+/// The first name that is not in the other, or not with the same content.
+fn differing<'a>(
+    names: &'a BTreeMap<PathBuf, Option<Vec<u8>>>,
+    other: &BTreeMap<PathBuf, Option<Vec<u8>>>,
+) -> Option<&'a PathBuf> {
+    names.iter().find(|(name, content)| other.get(*name) != Some(content)).map(|(name, _)| name)
 }
 
 /// Kills an install when all is written and nothing is sealed: where its checkpoint would go.
