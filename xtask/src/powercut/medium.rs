@@ -29,7 +29,7 @@ const USAGE: &str = "\
 cargo xtask powercut medium --filesystem ext4|xfs|btrfs [--images N] [--seed S] [--slice I/N] [--jobs N]
                             [--siding PROGRAM] [--lose CALL]
   tells a story on a filesystem, then mounts and checks images that a power cut may leave at any moment of it
-  --images   how many images at most [default: 500]; for each 2000 the story is told anew, every other time with
+  --images   how many images at most [default: 500]; for each 1000 the story is told anew, every other time with
              somebody else writing to the filesystem
   --seed     which of them [default: 1]; no two stories take the same time, so the same seed gives much the same
   --slice    only the I-th of N parts of them [default: 1/1]
@@ -88,7 +88,7 @@ pub(super) fn run(args: &[String]) -> Result<()> {
 }
 
 /// For so many images the story is told anew.
-const ROUND: usize = 2000;
+const ROUND: usize = 1000;
 
 fn tell_and_check(
     shop: &Workshop,
@@ -167,9 +167,8 @@ fn check_all(
                     lock().ahead += usize::from(found.ahead);
                 }
                 Err(why) => {
-                    // It was mounted, so it is made again.
-                    replay.cut(cut)?;
-                    let kept = keep(&replay.path, &format!("{}-{seed}-{number}.img", recorded.filesystem));
+                    let name = format!("{}-{seed}-{number}.img", recorded.filesystem);
+                    let kept = if recorded.spoiled { String::new() } else { keep(&mut replay, cut, &name)? };
                     lock().bad.push(explain(recorded, cut, &why, &kept));
                 }
             }
@@ -193,20 +192,21 @@ fn explain(recorded: &Recorded, cut: &Cut, why: &str, kept: &str) -> String {
     let during = record::STORY.get(verbs).copied().unwrap_or("the end");
     let Cut { sent, flushed, survivors } = cut;
     format!(
-        "cut in `{during}`, {sent} entries sent, {flushed} flushed, {} others kept; {kept}: {why}",
+        "cut in `{during}`, {sent} entries sent, {flushed} flushed, {} others kept{kept}: {why}",
         survivors.len()
     )
 }
 
-/// Puts a bad image where it stays; a few are enough.
-fn keep(image: &Path, name: &str) -> String {
+/// Makes a bad image once more, since it was mounted, where it stays; a few are enough.
+fn keep(replay: &mut Replay<'_>, cut: &Cut, name: &str) -> Result<String> {
     const MOST: usize = 5;
     let place = crate::workspace().join("target/powercut");
     let there = std::fs::read_dir(&place).map_or(0, Iterator::count);
     if there >= MOST || std::fs::create_dir_all(&place).is_err() {
-        return "not kept".to_owned();
+        return Ok("; not kept".to_owned());
     }
+    replay.cut(cut)?;
     let copy = place.join(name);
-    let copied = lab::run("cp", &["--sparse=always", &lab::text(image), &lab::text(&copy)]);
-    copied.map_or_else(|why| why, |_| format!("kept in {}", copy.display()))
+    lab::run("cp", &["--sparse=always", &lab::text(&replay.path), &lab::text(&copy)])?;
+    Ok(format!("; kept in {}", copy.display()))
 }

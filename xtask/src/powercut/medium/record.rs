@@ -41,6 +41,8 @@ pub(super) const STORY: &[&str] = &[
 /// What was recorded.
 pub(super) struct Recorded {
     pub(super) filesystem: Filesystem,
+    /// Whether a bug was put in, so that bad images are good news.
+    pub(super) spoiled: bool,
     /// The medium before the first entry.
     pub(super) blank: PathBuf,
     pub(super) entries: Vec<Entry>,
@@ -115,7 +117,8 @@ pub(super) fn record(shop: &Workshop, telling: Telling<'_>, dir: &Path) -> Resul
     let (tale, borders) = (device.log()?.0, device.borders()?);
     drop(mount);
     let entries = recorder.entries()?;
-    Ok(Recorded { filesystem, blank, entries, start, marks, tale, borders })
+    let spoiled = telling.lose.is_some();
+    Ok(Recorded { filesystem, spoiled, blank, entries, start, marks, tale, borders })
 }
 
 /// Runs a verb, or one from which a system call is kept.
