@@ -1,8 +1,8 @@
 //! What the machine has, and a place that leaves nothing behind.
 //!
-//! As root, a chore runs in namespaces of its own for mounts and processes, in a filesystem in memory. However it ends,
-//! be it killed, the kernel then ends all its processes, takes its mounts away, and with them the loop devices, which are
-//! attached so that the last close detaches them. Only an empty directory may stay.
+//! As root, a chore runs in namespaces of its own for mounts and processes, in a filesystem in memory. However
+//! it ends, be it killed, the kernel then ends all its processes, takes its mounts away, and with them the loop
+//! devices, which are attached so that the last close detaches them. Only an empty directory may stay.
 
 use crate::{Result, measure, tools};
 use std::path::{Path, PathBuf};

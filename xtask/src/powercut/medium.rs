@@ -1,8 +1,9 @@
-//! `cargo xtask powercut medium`: every image that a power cut may leave of a real filesystem, mounted and checked.
+//! `cargo xtask powercut medium`: every image that a power cut may leave of a real filesystem, mounted and
+//! checked.
 //!
-//! [`record`] tells a story with the real binary on a filesystem whose medium notes each write and flush. [`cuts`] chooses
-//! what a power cut may leave of them, [`replay`] makes a file of it, and [`check`] mounts that, so that the filesystem's own
-//! recovery runs, and asks whether the store in it is one that the story had.
+//! [`record`] tells a story with the real binary on a filesystem whose medium notes each write and flush.
+//! [`cuts`] chooses what a power cut may leave of them, [`replay`] makes a file of it, and [`check`] mounts
+//! that, so that the filesystem's own recovery runs, and asks whether the store in it is one that the story had.
 
 mod blocklog;
 mod check;
@@ -132,8 +133,8 @@ impl Tally {
         let rate = f64::from(u32::try_from(images).unwrap_or(u32::MAX)) / seconds;
         let verbs = self.good.len();
         println!(
-            "{filesystem}: {images} images, {good} good, {bad} bad; in {verbs} places of the story, {} with lines of a verb \
-             that had not returned; {seconds:.0} s, {rate:.0} images a second",
+            "{filesystem}: {images} images, {good} good, {bad} bad; in {verbs} places of the story, {} with lines \
+             of a verb that had not returned; {seconds:.0} s, {rate:.0} images a second",
             self.ahead
         );
         const MOST: usize = 20;
@@ -156,8 +157,8 @@ fn check_all(
         let dir = dir.join(format!("job-{job}"));
         std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
         let pages = Pages::read(&recorded.blank)?;
-        let unit = recorded.filesystem.unit();
-        let mut replay = Replay::new(&recorded.entries, pages, unit, dir.join("image"))?;
+        let grain = recorded.filesystem.grain();
+        let mut replay = Replay::new(&recorded.entries, pages, grain, dir.join("image"))?;
         let checker = Checker { shop, recorded, mountpoint: dir.join("m") };
         for (number, cut) in cuts {
             replay.cut(cut)?;

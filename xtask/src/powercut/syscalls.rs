@@ -1,9 +1,9 @@
 //! `cargo xtask powercut syscalls`: kills the real binary, or fails its input and output, at every system call.
 //!
-//! For each verb a store is prepared once. `strace` then tells which calls the verb makes on the store and on the files it
-//! is given, and each of them, one run after the other, is the one at which the process is killed, or that fails, or that
-//! lies. After each run [`trial`] checks what is left: what is said, every byte, and that the verb leads to its end when
-//! it is run again.
+//! For each verb a store is prepared once. `strace` then tells which calls the verb makes on the store and on
+//! the files it is given, and each of them, one run after the other, is the one at which the process is killed,
+//! or that fails, or that lies. After each run [`trial`] checks what is left: what is said, every byte, and that
+//! the verb leads to its end when it is run again.
 
 mod cases;
 mod strace;

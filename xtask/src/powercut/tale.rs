@@ -166,7 +166,7 @@ mod tests {
             json!({"event": "init", "component": "c", "to": "1", "slot": "base"}),
             json!({"event": "stage", "component": "c", "from": "1", "to": "2", "slot": "a"}),
             json!({"event": "seal", "component": "c", "to": "2", "slot": "a"}),
-            json!({"event": "switch", "component": "c", "from": "1", "to": "2", "slot": "a", "reason": "on trial: 3 tries"}),
+            json!({"event": "switch", "component": "c", "from": "1", "to": "2", "slot": "a", "reason": "3 tries"}),
             json!({"event": "try", "component": "c", "from": "2", "slot": "a", "reason": "2 left after this one"}),
             json!({"event": "rollback", "component": "c", "from": "2", "to": "1", "slot": "base"}),
         ]

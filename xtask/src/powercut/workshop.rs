@@ -1,7 +1,7 @@
 //! Images, keys and patches, made once in a directory by the very binary that is tried.
 //!
-//! A component's images are called by their version: `1.0` is its base, `1.0 (a)` and so on its supplements. The image of
-//! component `lib` in version `1.0 (a)` lies in `lib/a`, and the patch that makes it in `lib-a.siding`.
+//! A component's images are called by their version: `1.0` is its base, `1.0 (a)` and so on its supplements. The
+//! image of component `lib` in version `1.0 (a)` lies in `lib/a`, and the patch that makes it in `lib-a.siding`.
 
 use super::lab::{run, text};
 use crate::Result;

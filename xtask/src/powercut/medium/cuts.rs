@@ -1,7 +1,7 @@
 //! Which images a power cut may leave, and which of them are tried.
 //!
-//! The power goes when some number of entries have been sent. What was sent before the last flush is on the medium, and
-//! so is what was forced there. Of the rest any writes may be, and of each of these any sectors.
+//! The power goes when some number of entries have been sent. What was sent before the last flush is on the
+//! medium, and so is what was forced there. Of the rest any writes may be, and of each of these any sectors.
 
 use super::super::lab::Dice;
 use super::blocklog::Entry;
@@ -33,8 +33,8 @@ pub(super) struct Cuts<'a> {
 }
 
 impl Cuts<'_> {
-    /// So many images, in the order of their cuts, none of them twice: half of them prefixes, every one if there are not
-    /// more; the others with writes lost and torn.
+    /// So many images, in the order of their cuts, none of them twice: half of them prefixes, every one if there
+    /// are not more; the others with writes lost and torn.
     pub(super) fn choose(&self, images: usize, seed: u64) -> Vec<Cut> {
         let mut dice = Dice::new(seed);
         let mut prefixes: Vec<usize> = (self.start..=self.entries.len()).collect();

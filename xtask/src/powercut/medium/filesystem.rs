@@ -4,6 +4,7 @@ use super::super::lab::{run, text};
 use crate::Result;
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,12 +54,14 @@ impl Filesystem {
         }
     }
 
-    /// What a write never tears below, in bytes: a sector. Btrfs takes a block of 4096 bytes to be written whole, its
-    /// superblock, so it is for media that have such sectors.
-    pub(super) fn unit(self) -> usize {
+    /// What a power cut does not tear. Btrfs takes a block of 4096 bytes to be written whole, its superblock, so
+    /// it is for media that have such sectors; and ext4 the 1024 bytes of its superblock, which it does not mount
+    /// without (`e2fsck` has the other copies).
+    pub(super) fn grain(self) -> Grain {
         match self {
-            Self::Ext4 | Self::Xfs => 512,
-            Self::Btrfs => 4096,
+            Self::Ext4 => Grain { unit: 512, whole: 1024..2048 },
+            Self::Xfs => Grain { unit: 512, whole: 0..0 },
+            Self::Btrfs => Grain { unit: 4096, whole: 0..0 },
         }
     }
 
@@ -87,6 +90,23 @@ impl fmt::Display for Filesystem {
             Self::Xfs => "xfs",
             Self::Btrfs => "btrfs",
         })
+    }
+}
+
+/// How fine a write may tear.
+#[derive(Clone, Debug)]
+pub(super) struct Grain {
+    /// The bytes that are written all or not at all.
+    pub(super) unit: usize,
+    /// Bytes of the medium that are one unit, whatever its size is.
+    pub(super) whole: Range<usize>,
+}
+
+impl Grain {
+    /// Which unit the byte at this place of the medium is in.
+    pub(super) fn unit_of(&self, at: usize) -> usize {
+        let at = if self.whole.contains(&at) { self.whole.start } else { at };
+        at / self.unit
     }
 }
 

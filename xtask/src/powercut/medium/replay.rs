@@ -1,10 +1,11 @@
 //! A medium in memory, and a file that is made to hold just that, again and again.
 //!
-//! Mounting changes the file. So before each mount all of it that is not a hole is compared with what it should hold, and
-//! only what differs is written.
+//! Mounting changes the file. So before each mount all of it that is not a hole is compared with what it should
+//! hold, and only what differs is written.
 
 use super::blocklog::Entry;
 use super::cuts::{Cut, Sectors};
+use super::filesystem::Grain;
 use crate::Result;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use std::fs::File;
@@ -35,15 +36,16 @@ impl Pages {
     }
 
     /// Lets a write reach the medium, or some of its sectors.
-    fn apply(&mut self, at: u64, bytes: &[u8], sectors: &Sectors, unit: usize) {
+    fn apply(&mut self, at: u64, bytes: &[u8], sectors: &Sectors, grain: &Grain) {
         let start = usize::try_from(at).unwrap_or(usize::MAX);
         let mut done = 0;
         while done < bytes.len() {
             let (number, within) = ((start + done) / PAGE, (start + done) % PAGE);
-            let length = (PAGE - within).min(bytes.len() - done).min(unit - (start + done) % unit);
+            let length =
+                (PAGE - within).min(bytes.len() - done).min(grain.unit - (start + done) % grain.unit);
             let survives = match sectors {
                 Sectors::All => true,
-                Sectors::Some(bits) => (bits >> ((start + done) / unit % 64)) & 1 == 1,
+                Sectors::Some(bits) => (bits >> (grain.unit_of(start + done) % 64)) & 1 == 1,
             };
             let part = bytes.get(done..done + length).unwrap_or_default();
             if let (true, Some(slot)) = (survives, self.0.get_mut(number)) {
@@ -68,34 +70,33 @@ pub(super) struct Replay<'a> {
     /// How many of them have happened.
     done: usize,
     pages: Pages,
-    /// What a write never tears below, in bytes.
-    unit: usize,
+    grain: Grain,
     file: File,
     pub(super) path: PathBuf,
 }
 
 impl<'a> Replay<'a> {
     /// A file at `path` for a medium that held `pages` before the first entry.
-    pub(super) fn new(entries: &'a [Entry], pages: Pages, unit: usize, path: PathBuf) -> Result<Self> {
+    pub(super) fn new(entries: &'a [Entry], pages: Pages, grain: Grain, path: PathBuf) -> Result<Self> {
         let failed = |e| format!("cannot make {}: {e}", path.display());
         let file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).map_err(failed)?;
         file.set_len((pages.0.len() * PAGE) as u64).map_err(failed)?;
-        Ok(Self { entries, done: 0, pages, unit, file, path })
+        Ok(Self { entries, done: 0, pages, grain, file, path })
     }
 
     /// Makes the file what the cut leaves. Cuts come in order.
     pub(super) fn cut(&mut self, cut: &Cut) -> Result<()> {
         while self.done < cut.flushed {
             if let Some(Entry::Write { at, bytes, .. }) = self.entries.get(self.done) {
-                self.pages.apply(*at, bytes, &Sectors::All, self.unit);
+                self.pages.apply(*at, bytes, &Sectors::All, &self.grain);
             }
             self.done += 1;
         }
         let mut pages = self.pages.clone();
         for (number, sectors) in &cut.survivors {
             if let Some(Entry::Write { at, bytes, .. }) = self.entries.get(*number) {
-                pages.apply(*at, bytes, sectors, self.unit);
+                pages.apply(*at, bytes, sectors, &self.grain);
             }
         }
         self.sync(&pages).map_err(|e| format!("cannot write {}: {e}", self.path.display()))
@@ -161,8 +162,8 @@ mod tests {
                 durable: false,
             })
             .collect();
-        let pages = Pages(vec![None; 1024]);
-        let mut replay = Replay::new(&entries, pages, 512, dir.path().join("image")).unwrap();
+        let (pages, grain) = (Pages(vec![None; 1024]), Grain { unit: 512, whole: 1024..2048 });
+        let mut replay = Replay::new(&entries, pages, grain, dir.path().join("image")).unwrap();
         let mut plain = vec![0_u8; 1024 * PAGE];
         for (sent, entry) in entries.iter().enumerate() {
             let survivors = vec![(sent, Sectors::Some(0x5555_5555_5555_5555))];
@@ -170,7 +171,7 @@ mod tests {
             let mut wanted = plain.clone();
             let Entry::Write { at, bytes, .. } = entry else { continue };
             for (offset, byte) in bytes.iter().enumerate().map(|(o, b)| (*at as usize + o, b)) {
-                if offset / 512 % 2 == 0 {
+                if offset / 512 % 2 == 0 || (1024..2048).contains(&offset) {
                     wanted[offset] = *byte;
                 }
                 plain[offset] = *byte;

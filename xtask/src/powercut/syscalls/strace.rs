@@ -1,7 +1,8 @@
 //! What `strace` is asked: which calls a verb makes on the files it is about, and to spoil one of them.
 //!
-//! Calls are counted among those on paths of the store, of what the verb is given, and of its output. So the loader's
-//! own and what only concerns memory are left alone. Each thread counts for itself: a number means that call of every thread.
+//! Calls are counted among those on paths of the store, of what the verb is given, and of its output. So the
+//! loader's own and what only concerns memory are left alone. Each thread counts for itself: a number means that
+//! call of every thread.
 
 use crate::Result;
 use std::collections::{BTreeMap, BTreeSet};
