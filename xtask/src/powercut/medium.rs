@@ -44,10 +44,6 @@ pub(super) fn run(args: &[String]) -> Result<()> {
     let filesystem = Filesystem::named(options.text("--filesystem").unwrap_or_default()).ok_or(USAGE)?;
     let (images, seed) = (options.number("--images", 500_usize)?, options.number("--seed", 1_u64)?);
     let (slice, jobs) = (options.slice()?, options.number("--jobs", 4_usize)?.clamp(1, 64));
-    let siding = match options.text("--siding") {
-        Some(path) => PathBuf::from(path),
-        None => tools::build_siding(&crate::workspace())?,
-    };
     let programs = [
         ("strace", "strace"),
         ("qemu-storage-daemon", "qemu-system-common"),
@@ -65,6 +61,10 @@ pub(super) fn run(args: &[String]) -> Result<()> {
             println!("skipped: {why}");
             return Ok(());
         }
+    };
+    let siding = match options.text("--siding") {
+        Some(path) => PathBuf::from(path),
+        None => tools::build_siding(&crate::workspace())?,
     };
     let shop = Workshop::new(siding, place.path().join("shop"))?;
     shop.component("engine", Shape::Module)?;

@@ -36,10 +36,6 @@ pub(super) fn run(args: &[String]) -> Result<()> {
     let names = ["--verbs", "--shapes", "--slice", "--jobs", "--siding", "--only"];
     let options = Options::parse(args, &names, USAGE)?;
     let (slice, jobs) = (options.slice()?, options.number("--jobs", 2_usize)?.clamp(1, 64));
-    let siding = match options.text("--siding") {
-        Some(path) => PathBuf::from(path),
-        None => tools::build_siding(&crate::workspace())?,
-    };
     let place = match lab::enter(&[("strace", "strace")], false)? {
         Place::Here(place) => place,
         Place::Done => return Ok(()),
@@ -47,6 +43,10 @@ pub(super) fn run(args: &[String]) -> Result<()> {
             println!("skipped: {why}");
             return Ok(());
         }
+    };
+    let siding = match options.text("--siding") {
+        Some(path) => PathBuf::from(path),
+        None => tools::build_siding(&crate::workspace())?,
     };
     let wanted =
         |list: Option<&str>, name: &str| list.is_none_or(|list| list.split(',').any(|one| one == name));
