@@ -4,11 +4,19 @@
 //! * [`syscalls`] kills the binary, or fails its input and output, at every system call of each verb;
 //! * [`vm`] pulls the plug of a virtual machine that boots through GRUB, at random moments.
 //!
+//! The first two share what is below: [`lab`] finds what the machine has and leaves nothing behind, [`workshop`]
+//! makes images and patches, [`tale`] derives from a log what a status must say, [`device`] looks at a store.
+//!
 //! What they found is in `docs/safety.md`.
 
+mod device;
+mod lab;
 mod medium;
+mod options;
 mod syscalls;
+mod tale;
 mod vm;
+mod workshop;
 
 use crate::Result;
 
