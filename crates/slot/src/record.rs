@@ -155,8 +155,15 @@ fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
     }
 }
 
-/// One copy, as far as it says that it goes: its first block, and the others if there are any.
+/// One copy. What cannot be read is tried again: to do without the newest copy is to undo the last change.
 fn read_copy(file: &dyn DiskFile, index: Index) -> std::io::Result<Vec<u8>> {
+    const RETRIES: usize = 3;
+    let again = || (0..RETRIES).find_map(|_| read_copy_once(file, index).ok());
+    read_copy_once(file, index).or_else(|error| again().ok_or(error))
+}
+
+/// One copy, as far as it says that it goes: its first block, and the others if there are any.
+fn read_copy_once(file: &dyn DiskFile, index: Index) -> std::io::Result<Vec<u8>> {
     let mut copy = vec![0; BLOCK];
     file.read_at(index.offset(), &mut copy)?;
     let length = copy.get(12..16).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);

@@ -247,8 +247,14 @@ pub(crate) fn freeze(
         Some(Content::Tree(tree)) => {
             let path = layout.tree(component, slot);
             let io = |e| Error::io("write", &path, e);
-            let file = disk.open(&path, Access::New(0o444)).map_err(io)?;
-            file.write_at(0, &tree.encode()).and_then(|()| file.flush()).map_err(io)?;
+            let (bytes, file) = (tree.encode(), disk.open(&path, Access::New(0o444)).map_err(io)?);
+            file.write_at(0, &bytes).and_then(|()| file.flush()).map_err(io)?;
+            file.forget_cache().map_err(|e| Error::io("read back", &path, e))?;
+            let got = disk.read(&path).map_err(|e| Error::io("read back", &path, e))?;
+            if got != bytes {
+                let (expected, got) = (Digest::of(&bytes).to_string(), Digest::of(&got).to_string());
+                return Err(Error::NotAsWritten { path, what: "SHA-256", expected, got });
+            }
         }
         Some(Content::File(_)) | None => {
             let io = |e| Error::io("freeze", &image, e);

@@ -1,6 +1,7 @@
 //! What can happen to a store in a story, and the images it happens with.
 
 use crate::disk::{Access, Attribute, Disk};
+use crate::log::LogEntry;
 use crate::sim::SimDisk;
 use crate::{Booted, Error, REBOOT, Result, Slot, Store, Target, TrialTerms};
 use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Image, Sink, verity};
@@ -177,22 +178,24 @@ fn names(set: &[&str]) -> Vec<Component> {
 }
 
 /// Opens the store, does the act, and drops it.
-pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<()> {
+pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
     let root = Path::new(ROOT);
     if act == Act::Create {
-        return Store::create_on(disk.clone(), root).map(drop);
+        return Store::create_on(disk.clone(), root).map(|_| vec![]);
     }
     let mut store = Store::open_on(disk.clone(), root)?;
-    let done = match act {
+    match act {
         Act::Create => Ok(vec![]),
         Act::Init(component, version) => {
             let image = picture(disk.as_ref(), component, version).image();
             store.init_from(&name(component), &version.parse().unwrap(), 1, &image, NOW)
         }
         Act::Stage(component, version) => {
-            return stage(&mut store, component, version, usize::MAX, NOW);
+            stage(&mut store, component, version, usize::MAX, NOW).map(|()| vec![])
         }
-        Act::HalfStage(component, version) => return stage(&mut store, component, version, 512, NOW),
+        Act::HalfStage(component, version) => {
+            stage(&mut store, component, version, 512, NOW).map(|()| vec![])
+        }
         Act::Switch(set, tries) => {
             let terms = tries.map(|tries| TrialTerms { tries, deadline: Some(DEADLINE) });
             store.switch(&names(set), terms, NOW)
@@ -213,8 +216,7 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<()> {
         }
         Act::Condemn(component, slot) => store.condemn(&name(component), slot, "it rotted", NOW),
         Act::Vacuum => store.vacuum(NOW).map(|freed| freed.entries),
-    };
-    done.map(drop)
+    }
 }
 
 /// What the agent and the applier do, but for the patch: up to `most` bytes, and the seal if that is all of them.

@@ -42,7 +42,16 @@ pub(super) struct Moment {
 impl<'w> Run<'w> {
     /// Runs a story in which nothing fails. An act that is refused ends it.
     pub(super) fn of(story: &[Act], wrap: &'w Wrap) -> Result<Self, String> {
-        Self::on(disk(), story, wrap, |_, done| done.map_err(|error| error.to_string()).map(|()| true))
+        let mut told = vec![];
+        let run = Self::on(disk(), story, wrap, |_, done| {
+            told.extend(done.map_err(|error| error.to_string())?);
+            Ok(true)
+        })?;
+        let log = run.records.last_key_value().map_or(&[][..], |(_, (_, log))| log);
+        match told.iter().find(|entry| !log.contains(entry)) {
+            Some(entry) => Err(format!("the log lacks {entry:?}")),
+            None => Ok(run),
+        }
     }
 
     /// Runs a story on this machine. After each act `judge` says whether it was acknowledged, or ends the story.
@@ -50,7 +59,7 @@ impl<'w> Run<'w> {
         machine: SimDisk,
         story: &[Act],
         wrap: &'w Wrap,
-        mut judge: impl FnMut(Act, crate::Result<()>) -> Result<bool, String>,
+        mut judge: impl FnMut(Act, crate::Result<Vec<LogEntry>>) -> Result<bool, String>,
     ) -> Result<Self, String> {
         machine.keep_moments();
         let first = machine.operations();
