@@ -25,14 +25,16 @@ type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = match args.split_first() {
-        Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
-        Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
-        Some((chore, rest)) if chore == "plot" => plot::run(rest),
-        Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
-        Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
-        _ => Err([corpus::USAGE, instructions::USAGE, plot::USAGE, powercut::USAGE, scaling::USAGE].join("\n\n")),
-    };
+    let done =
+        match args.split_first() {
+            Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
+            Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
+            Some((chore, rest)) if chore == "plot" => plot::run(rest),
+            Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
+            Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
+            _ => Err([corpus::USAGE, instructions::USAGE, plot::USAGE, powercut::USAGE, scaling::USAGE]
+                .join("\n\n")),
+        };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

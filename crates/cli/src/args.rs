@@ -5,7 +5,9 @@ use crate::progress::Mode;
 use clap::ValueEnum;
 use clap::{Parser, Subcommand};
 use siding_image::{Component, Version};
+use siding_slot::Slot;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Small signed patches with A/B staging: make them, apply them into the inactive slot, switch in one durable
 /// write, roll back what fails.
@@ -79,7 +81,7 @@ impl Verb {
             Self::Sign(verb) => Some(&verb.patch),
             Self::Apply(verb) => Some(&verb.patch),
             Self::Inspect(verb) => Some(&verb.patch),
-            Self::Verify(verb) => Some(&verb.patch),
+            Self::Verify(verb) => verb.patch.as_deref(),
             Self::Bench(verb) => Some(&verb.patch),
             Self::Install(verb) => Some(&verb.what.patch),
             Self::Plan(verb) => Some(&verb.what.patch),
@@ -272,14 +274,27 @@ pub(crate) struct Inspect {
     pub(crate) old: Option<PathBuf>,
 }
 
-/// Check a patch: its signatures, every byte of it, and on request what it makes
+/// Check a patch: its signatures, every byte of it, and on request what it makes; or what is in slots
+///
+/// With --slot every byte of sealed images is read, past the page cache as far as that goes, and compared with the
+/// record. Damage ends with exit code 6, and says which file and what to do.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding verify libssl.siding --trust release.pub --source old/libssl.so.3 --target new/libssl.so.3"
+    override_usage = "siding verify [OPTIONS] <PATCH>\n       siding verify --slot <COMPONENT[:SLOT]> [--condemn] [--store <DIR>]",
+    after_help = "Example: siding verify libssl.siding --trust release.pub --source old/libssl.so.3 --target new/libssl.so.3\n         siding verify --slot libssl:a\n         siding verify --slot all"
 )]
 pub(crate) struct Verify {
     /// The patch; - for standard input
-    pub(crate) patch: PathBuf,
+    #[arg(required_unless_present = "slot")]
+    pub(crate) patch: Option<PathBuf>,
+    /// Check a sealed slot of the store instead, every sealed slot of a component, or 'all'; may be given several times
+    #[arg(long, value_name = "COMPONENT[:SLOT]", conflicts_with_all = ["patch", "source", "target"])]
+    pub(crate) slot: Vec<SlotName>,
+    /// Empty damaged slots that are not in use
+    #[arg(long, requires = "slot")]
+    pub(crate) condemn: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) trust: BenchTrustArgs,
     /// Also check that it starts from this image and really makes its target from it (writes nothing)
@@ -288,6 +303,28 @@ pub(crate) struct Verify {
     /// Also check that it makes this image
     #[arg(long, value_name = "NEW")]
     pub(crate) target: Option<PathBuf>,
+}
+
+/// Slots as the command line names them: `NAME:SLOT`, `NAME` for all of a component, `all` for all there are.
+#[derive(Clone, Debug)]
+pub(crate) struct SlotName {
+    pub(crate) component: Option<Component>,
+    pub(crate) slot: Option<Slot>,
+}
+
+impl FromStr for SlotName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self { component: None, slot: None });
+        }
+        let (component, slot) = match text.split_once(':') {
+            Some((component, slot)) => (component, Some(slot.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self { component: Some(component.parse()?), slot })
+    }
 }
 
 /// Measure how long applying takes, stage by stage, beside a plain copy with SHA-256
@@ -355,6 +392,12 @@ pub(crate) struct Install {
     pub(crate) switch: bool,
     #[command(flatten)]
     pub(crate) trial: TrialArgs,
+    /// Do not read an image first that is in its slot already
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    /// After the switch restart what the patch says must restart, and nothing else; then say who still runs old bytes
+    #[arg(long)]
+    pub(crate) restart: bool,
     /// Say what would be done, what it takes and whether it would work, and write nothing: `siding plan`
     #[arg(long, conflicts_with = "switch")]
     pub(crate) plan: bool,
@@ -406,14 +449,24 @@ pub(crate) struct TrialArgs {
 
 /// Switch components to their sealed images, all in one durable write
 ///
-/// Starts a trial: confirm it, or it is rolled back.
+/// Starts a trial: confirm it, or it is rolled back. Every byte of the images is read and compared with their seals
+/// first. What is in use already stays, and is no error.
+///
+/// With --restart, units are restarted by systemctl, `process` has whatever maps old files ended by SIGTERM, and any other
+/// word is a program in the store's directory restart.d. Exit code 4: something still runs old bytes, or a reboot is needed.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding switch            (everything that is ready)\n         siding switch libssl libcrypto --tries 2 --deadline 3600"
+    after_help = "Example: siding switch            (everything that is ready)\n         siding switch libssl libcrypto --tries 2 --deadline 3600\n         siding switch --restart"
 )]
 pub(crate) struct Switch {
     /// Which components [default: all that have a sealed image waiting]
     pub(crate) components: Vec<Component>,
+    /// Do not read the images first
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    /// Then restart what the patches say must restart, and nothing else; and say who still runs old bytes
+    #[arg(long)]
+    pub(crate) restart: bool,
     #[command(flatten)]
     pub(crate) trial: TrialArgs,
     #[command(flatten)]
@@ -439,6 +492,9 @@ pub(crate) struct Rollback {
     /// Why; kept and shown by `siding log`
     #[arg(long, value_name = "TEXT", default_value = "asked for by hand", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) reason: String,
+    /// Then restart what must restart, and say who still runs what was left
+    #[arg(long)]
+    pub(crate) restart: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -450,6 +506,9 @@ pub(crate) struct Remove {
     /// Which components
     #[arg(required = true)]
     pub(crate) components: Vec<Component>,
+    /// Then restart what must restart, and say who still runs what was left
+    #[arg(long)]
+    pub(crate) restart: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
