@@ -130,14 +130,13 @@ fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
     // A copy that cannot be read is as one that is torn: the other may be whole.
     let mut failed = None;
     let mut read = |index: Index| {
-        let mut copy = vec![0; COPY];
-        match file.read_at(index.offset(), &mut copy) {
-            Ok(()) => parse(&copy),
-            Err(error) => {
+        read_copy(file, index).map_or_else(
+            |error| {
                 failed.get_or_insert(error);
                 Copy::Invalid
-            }
-        }
+            },
+            |copy| parse(&copy),
+        )
     };
     match (read(Index::Zero), read(Index::One)) {
         (Copy::Valid(zero), Copy::Valid(one)) if zero.sequence > one.sequence => Ok((zero, Index::Zero)),
@@ -153,6 +152,20 @@ fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
             None => Error::damaged(path, "neither of its two copies is whole"),
         }),
     }
+}
+
+/// One copy, as far as it says that it goes: its first block, and the others if there are any.
+fn read_copy(file: &dyn DiskFile, index: Index) -> std::io::Result<Vec<u8>> {
+    let mut copy = vec![0; BLOCK];
+    file.read_at(index.offset(), &mut copy)?;
+    let length = copy.get(12..16).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let len = usize::try_from(length).unwrap_or(COPY).saturating_add(HEADER + CHECKSUM);
+    if let Some(more) = len.min(COPY).checked_sub(BLOCK).filter(|more| *more > 0) {
+        let mut rest = vec![0; more];
+        file.read_at(index.offset().saturating_add(BLOCK as u64), &mut rest)?;
+        copy.append(&mut rest);
+    }
+    Ok(copy)
 }
 
 #[derive(Debug, PartialEq, Eq)]
