@@ -44,6 +44,18 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// There is nothing that could say whether what is on trial works.
+    NoChecks {
+        /// Where programs were looked for.
+        dir: PathBuf,
+    },
+    /// The health checks cannot be listed.
+    Checks {
+        /// Where they were looked for.
+        dir: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The store has no such component.
     NoComponent {
         /// The component the patch is for.
@@ -109,6 +121,14 @@ impl fmt::Display for Error {
             Self::Proc { path, source } => {
                 write!(f, "cannot list the processes in {}: {source}", path.display())
             }
+            Self::NoChecks { dir } => write!(
+                f,
+                "nobody can say whether what is on trial works: put executable programs into {}, or name units with --unit; `siding confirm` keeps it without asking",
+                dir.display()
+            ),
+            Self::Checks { dir, source } => {
+                write!(f, "cannot list the health checks in {}: {source}", dir.display())
+            }
             Self::NoComponent { component } => write!(
                 f,
                 "this patch is for component {component}, which this store does not have; see `siding status`, or put its base in place with `siding init`"
@@ -149,7 +169,7 @@ impl std::error::Error for Error {
             Self::Apply(error) => Some(error),
             Self::Slot(error) => Some(error),
             Self::Source(error) => Some(error),
-            Self::Proc { source, .. } => Some(source),
+            Self::Proc { source, .. } | Self::Checks { source, .. } => Some(source),
             _ => None,
         }
     }

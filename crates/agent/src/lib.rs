@@ -15,6 +15,7 @@
 mod check;
 mod course;
 mod error;
+pub mod health;
 mod install;
 mod permit;
 mod plan;

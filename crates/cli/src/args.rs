@@ -57,6 +57,7 @@ pub(crate) enum Verb {
     Status(Status),
     Log(Log),
     Boot(Boot),
+    Health(Health),
     Vacuum(Vacuum),
     #[cfg(feature = "make")]
     Demo(Demo),
@@ -104,6 +105,9 @@ pub(crate) struct Keygen {
 /// Make a patch that turns OLD into NEW
 ///
 /// Both are files (or block devices), or both are directories. The same inputs give the same bytes.
+///
+/// A device that keeps no base cannot go back to one; with --reverse it gets a patch that makes the old image from the new
+/// one. That patch says the same but for its versions, which are swapped, and the advisories, of which it answers none.
 #[cfg(feature = "make")]
 #[derive(Debug, Parser)]
 #[command(
@@ -121,6 +125,9 @@ pub(crate) struct Diff {
     /// Say what would be matched and how much memory that needs, and make nothing
     #[arg(long, conflicts_with_all = ["output", "key", "unsigned"])]
     pub(crate) plan: bool,
+    /// Also make the patch back, from NEW to OLD, for devices that have two slots and no base
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub(crate) reverse: Option<PathBuf>,
     /// Sign with this private key; may be given several times
     #[arg(long, value_name = "KEY", required_unless_present_any = ["unsigned", "plan"])]
     pub(crate) key: Vec<PathBuf>,
@@ -540,6 +547,38 @@ pub(crate) struct Log {
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: ExecStart=/usr/bin/siding boot")]
 pub(crate) struct Boot {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// What a unit calls after a boot: ask whether what is on trial works, and confirm it or roll it back
+///
+/// Runs the executable files in the store's directory health.d, in order of name, each with SIDING_STORE and SIDING_TRIAL
+/// (the components on trial) in its environment. At the first failure what is on trial is rolled back, with the reason, and
+/// what must restart is restarted; what needs a reboot falls back at the next one. Does nothing if nothing is on trial.
+///
+/// Exit codes: 0 all is well, or nothing is on trial; 1 rolled back; 4 rolled back, but only a reboot or a restart by hand
+/// does the rest; 3 there is nobody to ask.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example: ExecStart=/usr/bin/siding health --unit multi-user.target --within 120\n         siding health --deadline     (from a timer: rolls back what is past its deadline)"
+)]
+pub(crate) struct Health {
+    /// Run the programs in this directory instead
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checks: Option<PathBuf>,
+    /// How many seconds each program may take; then it and its children are killed, and it has failed
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) limit: u64,
+    /// This unit must be active; may be given several times
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) unit: Vec<String>,
+    /// How many seconds to wait for each unit
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub(crate) within: u64,
+    /// Ask nobody; roll back trials that are past their deadline
+    #[arg(long, conflicts_with_all = ["checks", "limit", "unit", "within"])]
+    pub(crate) deadline: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }

@@ -108,18 +108,20 @@ pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
 
 pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
     let store = open(&args.store)?;
-    let moves = moves(store.state(), &args.components, |_| Slot::Base);
+    let moves = moves(store.state(), &args.components, |_| Some(Slot::Base));
     let write = |store: &mut Store| store.remove(&args.components, now());
     let changed = change(store, &moves, back(args.restart), write)?;
     Ok(changed.reply("the base is active already; nothing to remove"))
 }
 
 /// Where these components go that go anywhere.
-pub(crate) fn moves(state: &State, set: &[Component], to: impl Fn(&ComponentState) -> Slot) -> Vec<Move> {
-    let moving = set.iter().filter_map(|component| Some((component, state.get(component)?)));
-    let moving = moving.map(|(component, held)| (component.clone(), to(held), held.active));
-    let moving = moving.filter(|(_, to, active)| to != active);
-    moving.map(|(component, to, _)| Move { component, to }).collect()
+fn moves(state: &State, set: &[Component], to: impl Fn(&ComponentState) -> Option<Slot>) -> Vec<Move> {
+    let moving = set.iter().filter_map(|component| {
+        let held = state.get(component)?;
+        let to = to(held).filter(|to| *to != held.active)?;
+        Some(Move { component: component.clone(), to })
+    });
+    moving.collect()
 }
 
 fn back(restart: bool) -> Restarts {

@@ -178,7 +178,7 @@ impl Story {
 
     /// What a device would run after a restart: is the library one that the loader takes?
     fn health_check(&self) -> Option<String> {
-        let library = self.dir.join("store/components/libssl/current");
+        let library = self.dir.join("store/current/libssl");
         let script = r#"head -c 4 "$1" | grep -q ELF || { echo "not an ELF file: $(head -c 4 "$1" | od -An -tx1 | tr -d ' ')"; exit 1; }"#;
         say(&self.paint.bold("$ check-libssl   # starts with the ELF magic?"));
         let run = Command::new("sh").args(["-c", script, "check-libssl"]).arg(&library).output();

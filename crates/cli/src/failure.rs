@@ -177,7 +177,7 @@ impl From<siding_agent::Error> for Failure {
             Error::Apply(error) => return error.into(),
             Error::Slot(error) => return error.into(),
             Error::Source(_) | Error::Damaged { .. } => Code::Corrupt,
-            Error::Proc { .. } => Code::Failed,
+            Error::Proc { .. } | Error::Checks { .. } => Code::Failed,
             Error::Expired { .. } | Error::OldEpoch { .. } => Code::NotTrusted,
             _ => Code::NotForThis,
         };

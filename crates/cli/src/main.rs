@@ -15,6 +15,7 @@ mod device;
 mod failure;
 mod forecast;
 mod frugal;
+mod health;
 mod inspect;
 mod keys;
 mod load;
@@ -78,6 +79,7 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         Verb::Boot(verb) => device::boot(verb),
         Verb::Status(verb) => status::status(verb),
         Verb::Log(verb) => status::log(verb),
+        Verb::Health(verb) => health::run(verb),
         Verb::Vacuum(verb) => device::vacuum(verb),
     }
 }

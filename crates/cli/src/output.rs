@@ -35,6 +35,15 @@ impl Reply {
         self
     }
 
+    /// With another answer after it, which programs find under this name.
+    #[cfg(feature = "make")]
+    #[must_use]
+    pub(crate) fn and(mut self, name: &str, other: Self) -> Self {
+        self.text = format!("{}\n{}", self.text.trim_end(), other.text);
+        self.json[name] = other.json;
+        self
+    }
+
     /// With these lines after it.
     #[must_use]
     pub(crate) fn followed_by(mut self, lines: &str) -> Self {

@@ -115,7 +115,7 @@ impl Finding {
     fn remedy(&self, state: &State) -> String {
         let Self { component, slot, .. } = self;
         let back = |held: &ComponentState| {
-            let to = held.way_back();
+            let to = held.way_back()?;
             held.image(to).map(|image| format!("{} in {to}", image.version))
         };
         match slot {

@@ -391,7 +391,7 @@ fn no_room_for_the_target() {
     };
     let store = "--store small/store";
     lab.ok(&format!("init lib old --version 1.0 {store}"));
-    let current = || lab.read("small/store/components/lib/current");
+    let current = || lab.read("small/store/current/lib");
     for _ in 0..2 {
         lab.run(&format!("install a.siding {TRUST} --switch {store}")).ends_with(7).complains(&["are free"]);
         assert!(current() == lab.read("old"));

@@ -86,7 +86,7 @@ fn a_switch_without_names_never_goes_back_to_an_older_version() {
 #[test]
 fn a_tree_goes_the_same_way_as_a_file() {
     let lab = Lab::tree_device();
-    let current = || common::tree::facts(&lab.path("store/components/lib/current").canonicalize().unwrap());
+    let current = || common::tree::facts(&lab.path("store/current/lib").canonicalize().unwrap());
     let [old, a, b] = ["old", "new-a", "new-b"].map(|name| common::tree::facts(&lab.path(name)));
     assert_eq!(current(), old);
     lab.ok("install a.siding --trust maker.pub");
@@ -289,7 +289,7 @@ fn two_stores_know_nothing_of_each_other() {
     // What one denies, the other may take.
     lab.ok("install a.siding --trust maker.pub --switch --no-trial");
     assert_eq!(lab.current("lib"), lab.read("new-a"));
-    assert_eq!(lab.read("second/components/lib/current"), lab.read("old"));
+    assert_eq!(lab.read("second/current/lib"), lab.read("old"));
 }
 
 #[test]

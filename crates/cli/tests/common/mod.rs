@@ -129,12 +129,12 @@ impl Lab {
 
     /// What a reader of `current` gets for a component that is a file.
     pub(crate) fn current(&self, component: &str) -> Vec<u8> {
-        self.read(&format!("store/components/{component}/current"))
+        self.read(&format!("store/current/{component}"))
     }
 
     /// Where `current` points.
     pub(crate) fn current_link(&self, component: &str) -> String {
-        let link = self.path(format!("store/components/{component}/current"));
+        let link = self.path(format!("store/current/{component}"));
         fs::read_link(link).unwrap().to_string_lossy().into_owned()
     }
 
@@ -156,6 +156,11 @@ impl Lab {
     /// Runs `siding` and waits.
     pub(crate) fn run(&self, line: &str) -> Done {
         finished(line, &self.command(line).output().unwrap())
+    }
+
+    /// Runs a command that [`Lab::command`] made.
+    pub(crate) fn finished(&self, line: &str, command: &mut Command) -> Done {
+        finished(line, &command.output().unwrap())
     }
 
     pub(crate) fn run_of(&self, args: &[&OsStr]) -> Done {
