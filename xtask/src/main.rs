@@ -2,6 +2,7 @@
 //!
 //! * [`corpus`] measures whole `siding` processes, and other tools beside them, on real pairs of versions;
 //! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
+//! * [`outage`] measures how long a service does not answer while a patch comes into use;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
 //! * [`scaling`] measures what an apply costs as images grow and their change does not.
@@ -11,6 +12,7 @@ mod corpus;
 mod instructions;
 mod machine;
 mod measure;
+mod outage;
 mod plot;
 mod powercut;
 mod report;
@@ -25,16 +27,23 @@ type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let done =
-        match args.split_first() {
-            Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
-            Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
-            Some((chore, rest)) if chore == "plot" => plot::run(rest),
-            Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
-            Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
-            _ => Err([corpus::USAGE, instructions::USAGE, plot::USAGE, powercut::USAGE, scaling::USAGE]
-                .join("\n\n")),
-        };
+    let done = match args.split_first() {
+        Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
+        Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
+        Some((chore, rest)) if chore == "outage" => outage::run(rest),
+        Some((chore, rest)) if chore == "plot" => plot::run(rest),
+        Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
+        Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
+        _ => Err([
+            corpus::USAGE,
+            instructions::USAGE,
+            outage::USAGE,
+            plot::USAGE,
+            powercut::USAGE,
+            scaling::USAGE,
+        ]
+        .join("\n\n")),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -1,7 +1,8 @@
 //! Whether a sealed slot still holds what its seal says. Reads every byte; writes nothing.
 //!
 //! Cached pages are given up first, so that what is read comes from the medium, unless a page is mapped or was not
-//! flushed yet. A tree is compared entry by entry, with types, modes, times and links; owners only in a store of root's.
+//! flushed yet. A tree is compared entry by entry, with types, modes, times and links; owners only in a store of
+//! root's.
 
 use crate::Error;
 use siding_image::{Component, Entry, Identity, Kind, Node, Tree};

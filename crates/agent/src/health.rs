@@ -1,4 +1,5 @@
-//! Whether what is on trial works: programs of the device and units of systemd say so. Good is confirmed, bad is left.
+//! Whether what is on trial works: programs of the device and units of systemd say so. Good is confirmed, bad is
+//! left.
 //!
 //! While they are asked, the store's lock is not held: they may use the store. What was changed meanwhile is neither
 //! confirmed nor left.
@@ -60,8 +61,8 @@ pub struct Left {
 
 /// Asks everyone, if anything is on trial, and confirms it or leaves it.
 ///
-/// At the first that is not well, what was on trial is rolled back and its users are restarted; an image whose patch needs
-/// a reboot is left at the next one. Once this returned Ok, what it did in the store survives a power cut.
+/// At the first that is not well, what was on trial is rolled back and its users are restarted; an image whose patch
+/// needs a reboot is left at the next one. Once this returned Ok, what it did in the store survives a power cut.
 pub fn health(root: &Path, checks: &Checks, host: &Host, clock: &dyn Fn() -> u64) -> Result<Health, Error> {
     let view = Store::view(root)?;
     let trials = trials(view.state());

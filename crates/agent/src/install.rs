@@ -44,8 +44,8 @@ pub type Terms = Option<TrialTerms>;
 pub enum Outcome {
     /// The patch was carried out.
     Applied,
-    /// An inactive slot held the image already; its bytes were checked if that was asked for, and the patch's chunks not
-    /// read.
+    /// An inactive slot held the image already; its bytes were checked if that was asked for, and the patch's chunks
+    /// not read.
     WasThere,
     /// The image is the active one already; nothing was done.
     WasActive,
@@ -141,7 +141,8 @@ fn carry_out<R: Read + Send>(
 /// What was written before an apply failed is kept to go on with, unless the failure may lie in it.
 fn failed(staging: Staging<'_>, error: siding_apply::Error) -> Error {
     let keep = match &error {
-        // Nothing of the patch is written that was not found to be as it was signed; and more may be allowed next time.
+        // Nothing of the patch is written that was not found to be as it was signed; and more may be allowed next
+        // time.
         siding_apply::Error::Patch(_) | siding_apply::Error::Memory { .. } => true,
         siding_apply::Error::Sink { source, .. } => {
             matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! All that takes long is done before the record write, so that as little time as possible lies between it and the
-//! restarts. What the words of a patch's `restart` list mean is defined in `docs/restart.md`. Nothing here changes a store.
+//! restarts. What the words of a patch's `restart` list mean is defined in `docs/restart.md`. Nothing here changes a
+//! store.
 
 use crate::Error;
 use crate::run::{Leftovers, run};
@@ -181,8 +182,8 @@ impl Plan {
         }
     }
 
-    /// Restarts, waits for it, and looks who still runs old bytes. Give the store's lock back before: what starts anew may
-    /// use the store.
+    /// Restarts, waits for it, and looks who still runs old bytes. Give the store's lock back before: what starts
+    /// anew may use the store.
     pub fn carry_out(mut self) -> Restarted {
         let mut done = Restarted { reboot: self.reboot, ..Restarted::default() };
         self.restart_units(&mut done);

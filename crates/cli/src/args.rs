@@ -561,7 +561,7 @@ pub(crate) struct Boot {
 /// does the rest; 3 there is nobody to ask.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: ExecStart=/usr/bin/siding health --unit multi-user.target --within 120\n         siding health --deadline     (from a timer: rolls back what is past its deadline)"
+    after_help = "Example: ExecStart=/usr/bin/siding health --unit nginx.service --within 120\n         siding health --deadline     (from a timer: rolls back what is past its deadline)"
 )]
 pub(crate) struct Health {
     /// Run the programs in this directory instead

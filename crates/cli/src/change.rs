@@ -35,8 +35,8 @@ struct Choice {
     in_use: Vec<Component>,
 }
 
-/// Without names, all that wait. A name alone also brings back what was removed by hand, and what cannot be switched to is
-/// refused when it is tried; but nothing that is in use is left for something older.
+/// Without names, all that wait. A name alone also brings back what was removed by hand, and what cannot be switched
+/// to is refused when it is tried; but nothing that is in use is left for something older.
 fn choose(named: &[Component], state: &State) -> Result<Choice, Failure> {
     let mut choice = Choice { to: Vec::new(), in_use: Vec::new() };
     if named.is_empty() {
@@ -64,8 +64,8 @@ fn choose(named: &[Component], state: &State) -> Result<Choice, Failure> {
     Ok(choice)
 }
 
-/// The inactive slot that a component goes to when it is named. One that is denied or below the floor counts too, so that
-/// the refusal says what is wrong with it.
+/// The inactive slot that a component goes to when it is named. One that is denied or below the floor counts too, so
+/// that the refusal says what is wrong with it.
 fn newest(held: &ComponentState) -> Option<Slot> {
     let version = |slot: Slot| held.image(slot).map(|image| image.version.clone());
     let other =

@@ -1,4 +1,5 @@
-//! `siding health`: programs and units say whether what is on trial works; good is confirmed, bad is left with the reason.
+//! `siding health`: programs and units say whether what is on trial works; good is confirmed, bad is left with the
+//! reason.
 #![cfg(feature = "make")]
 
 mod common;

@@ -140,7 +140,7 @@ fn a_failure_is_json_too_and_names_its_exit_code() {
     let cases = [
         ("install garbage --trust maker.pub", 6),
         ("install a.siding --trust other.pub", 5),
-        ("switch", 3),
+        ("switch nothing", 3),
         ("status --store nowhere", 3),
         ("apply a.siding old new-a --trust maker.pub", 2),
         ("verify missing --trust maker.pub", 1),

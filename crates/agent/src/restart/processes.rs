@@ -16,8 +16,8 @@ pub(super) struct Doomed {
     descriptor: OwnedFd,
 }
 
-/// Takes hold of these processes. Those that are gone, that no longer map old files, and those that this one runs under are
-/// left out.
+/// Takes hold of these processes. Those that are gone, that no longer map old files, and those that this one runs
+/// under are left out.
 pub(super) fn doom(old: &Old, proc: &Path, holders: Vec<Holder>) -> Vec<Doomed> {
     let spared = ancestors(proc);
     let mut doomed = Vec::new();
