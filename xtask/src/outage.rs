@@ -90,9 +90,7 @@ impl Bench {
         bench.ok("install patch --trust key.pub")?;
         bench.script().map_err(|e| format!("cannot write the hook: {e}"))?;
         measure::run(&mut bench.hook(), None)?;
-        while bench.ask().is_none() {
-            std::thread::yield_now();
-        }
+        bench.answer(&AtomicBool::new(false)).ok_or("the service does not start")?;
         Ok(bench)
     }
 
@@ -112,17 +110,14 @@ impl Bench {
         Ok(())
     }
 
-    /// Ends the service that runs, if one does, and starts that of the image in use.
+    /// Ends the service that runs, if one does, starts that of the image in use, and waits until it is up.
     fn script(&self) -> std::io::Result<()> {
-        let [store, socket, number] = ["store", "socket", "number"].map(|name| self.path(name));
-        let hook = store.join("restart.d/service");
-        fs::create_dir_all(store.join("restart.d"))?;
+        let hook = self.path("store/restart.d/service");
+        fs::create_dir_all(self.path("store/restart.d"))?;
         let script = format!(
-            "#!/bin/sh\n[ -e {number} ] && kill \"$(cat {number})\"\n\
-             {store}/current/outage/service outage serve {socket} {number} </dev/null >/dev/null 2>&1 &\n",
-            number = number.display(),
-            store = store.display(),
-            socket = socket.display(),
+            "#!/bin/sh\ncd {}\n[ -e number ] && kill \"$(cat number)\"\nrm -f up; mkfifo up\n\
+             store/current/outage/service outage serve socket number </dev/null >up 2>/dev/null &\nread up <up\n",
+            self.dir.path().display(),
         );
         fs::write(&hook, script)?;
         fs::set_permissions(&hook, Permissions::from_mode(0o755))
@@ -185,9 +180,11 @@ impl Bench {
         })
     }
 
-    /// The next answer there is, unless it is given up.
+    /// The next answer there is, unless it is given up or does not come.
     fn answer(&self, give_up: &AtomicBool) -> Option<Answer> {
-        while !give_up.load(Ordering::Relaxed) {
+        const PATIENCE: Duration = Duration::from_secs(20);
+        let begun = Instant::now();
+        while !give_up.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
             if let Some(answer) = self.ask() {
                 return Some(answer);
             }
@@ -233,7 +230,9 @@ fn serve(socket: &Path, number: &Path) -> std::io::Result<()> {
         _ => {}
     }
     let answer = [&version[..], &process.to_le_bytes()].concat();
-    for line in UnixListener::bind(socket)?.incoming() {
+    let listener = UnixListener::bind(socket)?;
+    println!("up");
+    for line in listener.incoming() {
         // Who hung up does not want to know.
         let _ = line?.write_all(&answer);
     }

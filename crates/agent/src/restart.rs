@@ -21,7 +21,7 @@ mod holders;
 mod processes;
 mod words;
 use holders::{Found, Old};
-use processes::{Doomed, doom, end};
+use processes::{Doomed, doom, end, wait};
 use words::{Word, is_hook_name};
 
 /// A component that is to move to another slot.
@@ -196,6 +196,11 @@ impl Plan {
         }
         done.ended = end(std::mem::take(&mut self.doomed), PATIENCE);
         let mut found = self.look(&mut done);
+        if !found.holders.is_empty() {
+            // A hook may return while what it ended is still ending.
+            wait(&self.old, &self.host.proc, found.holders, GRACE);
+            found = self.look(&mut done);
+        }
         // Those that began between the first look and the record write.
         let late = self.doom(found.holders.clone());
         let late: Vec<Doomed> = late
@@ -264,5 +269,7 @@ impl Hook {
 const HOOKS: &str = "restart.d";
 /// How long a hook, or all units together, may take.
 const LIMIT: Duration = Duration::from_secs(90);
+/// How long is waited for processes that somebody else may have asked to end.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long is waited for processes that were asked to end.
 const PATIENCE: Duration = Duration::from_secs(10);

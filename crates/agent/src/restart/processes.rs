@@ -33,11 +33,21 @@ pub(super) fn doom(old: &Old, proc: &Path, holders: Vec<Holder>) -> Vec<Doomed> 
 }
 
 /// Sends them SIGTERM, and waits until they have ended, at most so long. Returns those that were still there to ask.
-pub(super) fn end(doomed: Vec<Doomed>, wait: Duration) -> Vec<Holder> {
+pub(super) fn end(doomed: Vec<Doomed>, patience: Duration) -> Vec<Holder> {
     let asked = |doomed: &Doomed| pidfd_send_signal(&doomed.descriptor, Signal::TERM).is_ok();
     let asked: Vec<Doomed> = doomed.into_iter().filter(asked).collect();
-    let deadline = Instant::now().checked_add(wait);
-    let mut left: Vec<&Doomed> = asked.iter().collect();
+    wait_for(&asked, patience);
+    asked.into_iter().map(|doomed| doomed.holder).collect()
+}
+
+/// Waits until these have ended, at most so long, without asking them.
+pub(super) fn wait(old: &Old, proc: &Path, holders: Vec<Holder>, patience: Duration) {
+    wait_for(&doom(old, proc, holders), patience);
+}
+
+fn wait_for(processes: &[Doomed], patience: Duration) {
+    let deadline = Instant::now().checked_add(patience);
+    let mut left: Vec<&Doomed> = processes.iter().collect();
     while !left.is_empty() {
         let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let time = time.and_then(|time| Timespec::try_from(time).ok());
@@ -52,7 +62,6 @@ pub(super) fn end(doomed: Vec<Doomed>, wait: Duration) -> Vec<Holder> {
         let here = ready.iter().map(|ready| ready.revents().is_empty());
         left = left.iter().zip(here).filter(|(_, here)| *here).map(|(doomed, _)| *doomed).collect();
     }
-    asked.into_iter().map(|doomed| doomed.holder).collect()
 }
 
 /// This process, those it runs under, and the first of all.
