@@ -2,6 +2,7 @@
 //!
 //! * [`corpus`] measures whole `siding` processes, and other tools beside them, on real pairs of versions;
 //! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
+//! * [`loaders`] checks what boot loaders are told with their own tools;
 //! * [`outage`] measures how long a service does not answer while a patch comes into use;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
@@ -10,6 +11,7 @@
 mod compare;
 mod corpus;
 mod instructions;
+mod loaders;
 mod machine;
 mod measure;
 mod outage;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
         Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
+        Some((chore, rest)) if chore == "loaders" => loaders::run(rest),
         Some((chore, rest)) if chore == "outage" => outage::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
         Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         _ => Err([
             corpus::USAGE,
             instructions::USAGE,
+            loaders::USAGE,
             outage::USAGE,
             plot::USAGE,
             powercut::USAGE,

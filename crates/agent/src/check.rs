@@ -9,10 +9,10 @@ use siding_image::{Component, Entry, Identity, Kind, Node, Tree};
 use siding_slot::{Refusal, Slot, Snapshot};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// What is wrong with a sealed image.
@@ -78,7 +78,9 @@ fn compare(image: &siding_image::Image, expected: &Identity) -> Result<Option<Da
 /// Gives up the cached pages of a file, where there are any and that can be done.
 fn uncache(path: &Path) {
     use rustix::fs::{Advice, fadvise};
-    if path.symlink_metadata().is_ok_and(|meta| meta.is_file())
+    // Not a pipe, which would have to be waited for.
+    let is_bytes = |meta: fs::Metadata| meta.is_file() || meta.file_type().is_block_device();
+    if path.metadata().is_ok_and(is_bytes)
         && let Ok(file) = File::open(path)
     {
         let _ = fadvise(&file, 0, None, Advice::DontNeed);

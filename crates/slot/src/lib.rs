@@ -47,6 +47,8 @@ mod disk;
 mod error;
 mod layout;
 mod log;
+#[cfg(test)]
+mod proof;
 mod record;
 #[cfg(test)]
 mod sim;

@@ -215,6 +215,16 @@ fn seal(sequence: u64, payload: &[u8]) -> Result<Vec<u8>> {
     Ok(copy)
 }
 
+/// A copy with another payload under the same number, for tests that plant bugs; `None` if it is no copy, or if there is
+/// to be no other payload.
+#[cfg(test)]
+pub(crate) fn rewritten(copy: &[u8], payload: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let length = u32::from_le_bytes(copy.get(12..16)?.try_into().ok()?);
+    let sequence = u64::from_le_bytes(copy.get(16..HEADER)?.try_into().ok()?);
+    let old = copy.get(HEADER..HEADER.checked_add(usize::try_from(length).ok()?)?)?;
+    seal(sequence, &payload(old)?).ok()
+}
+
 impl Index {
     fn offset(self) -> u64 {
         match self {

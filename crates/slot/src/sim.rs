@@ -12,39 +12,41 @@
 //!
 //! What it promises, and what no real disk has to:
 //!
-//! * A flush of a file makes its bytes and length survive; its attributes too, unless it was opened `Existing` or `Log`
-//!   (that is `fdatasync`). **Not its name**, which ext4 and others would flush along.
+//! * A flush of a file makes its bytes and length survive; its attributes too, unless it was opened `Existing` or
+//!   `Log` (that is `fdatasync`). **Not its name**, which ext4 and others would flush along.
 //! * A flush of a directory makes what was named, moved and removed in it survive, and its own attributes; not what
-//!   those names stand for. An empty file with the last flushed length under a flushed name is what that can leave.
-//! * A rename is one operation in both directories, seen whole or not at all; flushing either one brings it, with all that
-//!   was done to these names before. Nothing else is one: what removes a tree can be cut between any two names.
+//!   those names stand for, so that an empty file under a flushed name is possible.
+//! * A rename is one operation in both directories, seen whole or not at all; flushing either one brings it, with
+//!   all that was done to these names before. To remove a tree is many: it can be cut between any two names.
 //! * A flush of the filesystem makes everything survive.
 //!
 //! In what it is stricter than reality:
 //!
 //! * Pending operations reach the medium in any subset, also metadata, which journals keep in order: a name without
-//!   the bytes, the bytes without the length, a length without the bytes (then zeros, or what was there before), a mode without
-//!   the owner. An operation that makes no sense without one that is missing does nothing: what was never named is not
-//!   there, and is not removed or renamed either. A rename may bring nothing to where nobody sees it.
-//! * Each sector of 512 bytes of a write comes or not by itself; one of them may be *torn*: its first bytes
-//!   new, the others old or garbage.
-//! * Flushes say nothing about other files, and a failed flush forgets what it should have written, as Linux does: the
-//!   cache shows it until [`forget_cache`](crate::disk::DiskFile::forget_cache). Lengths and names stay pending then.
+//!   the bytes, the bytes without the length, a length without the bytes (then zeros, or what was there before), a
+//!   mode without the owner. An operation that makes no sense without one that is missing does nothing: what was
+//!   never named is not there, and is not removed or renamed either; nothing is moved to where nobody could see it.
+//! * Each sector of 512 bytes of a write comes or not by itself; one of them may be *torn*: its first bytes new, the
+//!   others old or garbage.
+//! * Flushes say nothing about other files, and a failed flush forgets what it should have written, as Linux does:
+//!   the cache shows it until [`forget_cache`](crate::disk::DiskFile::forget_cache). Lengths, names and attributes
+//!   stay pending then.
 //! * A write changes the time of its file, a new name that of its directory, to what no test sets by itself.
 //!
-//! In what it is laxer: everybody is root, and modes forbid nothing; no symbolic link is followed, in the middle of a path
-//! either; nothing is inherited from a directory; the cache is all or nothing for a file, not pages. There are
-//! no devices.
+//! In what it is laxer: everybody is root, and modes forbid nothing; no symbolic link is followed, in the middle of
+//! a path either; nothing is inherited from a directory; a cache is forgotten by whole files; the disk is never full
+//! by itself. There are no devices.
 //!
-//! Operations are numbered from 1: every verb that changes and every flush is one, and `remove_tree` one for each name and for
-//! each directory that it opens up first. A [`Fault`] can be planned for any of them.
+//! Operations are numbered from 1: every verb that changes and every flush is one, `lock` is when it makes or
+//! tightens its file, and `remove_tree` is one for each name and for each directory that it opens up first. A
+//! [`Fault`] can be planned for any of them.
 //!
 //! To see all that cuts can do to a story it is enough to look at the moments just before each flush and at its end
-//! ([`SimDisk::keep_moments`]): between two flushes, every choice at an earlier moment is a choice at a later one too.
+//! ([`SimDisk::decisive_moments`]): between two flushes, every choice at an earlier moment is one at a later moment too.
 
 pub(crate) use choice::{Choice, Effort, Torn};
 pub(crate) use fault::{Fault, is_power_off};
-use machine::Machine;
+use machine::{BEGINNING, Machine};
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -56,9 +58,11 @@ mod content;
 mod disk;
 mod fault;
 mod machine;
+mod pages;
 mod pending;
 mod random;
 mod scan;
+mod verbs;
 mod world;
 
 /// A simulated machine. A clone is another machine with the same cache, medium and plan, on which nothing is locked;
@@ -128,6 +132,18 @@ impl SimDisk {
         before.chain([machine.twin()]).map(Self::of).collect()
     }
 
+    /// Those moments that a flush follows, and the last: what a cut can do at another it can do at the next of these.
+    pub(crate) fn decisive_moments(&self) -> Vec<SimDisk> {
+        let mut moments = self.moments();
+        let goes_on = |pair: &[SimDisk]| match pair {
+            [before, after] => before.machine().goes_on_in(&after.machine()),
+            _ => false,
+        };
+        let mut goes_on: Vec<bool> = moments.windows(2).map(goes_on).chain([false]).collect();
+        moments.retain(|_| !goes_on.remove(0));
+        moments
+    }
+
     // ---- faults
 
     /// Plans a fault for the operation of this number.
@@ -148,7 +164,7 @@ impl SimDisk {
         Ok(())
     }
 
-    /// From now on reads of these bytes of a file fail with EIO, also after a cut; until told otherwise by an empty range.
+    /// From now on reads of these bytes of a file fail with EIO, also after a cut; an empty range ends that.
     pub(crate) fn fail_reads(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
         let mut machine = self.machine();
         let id = machine.cache.find(path)?;
@@ -163,6 +179,11 @@ impl SimDisk {
     }
 
     // ---- looking
+
+    /// Whether a planned cut has come.
+    pub(crate) fn is_off(&self) -> bool {
+        self.machine().is_off
+    }
 
     /// How many operations there were.
     pub(crate) fn operations(&self) -> u64 {
@@ -180,6 +201,11 @@ impl SimDisk {
         picture == other.machine().cache.picture()
     }
 
+    /// A hash of what can be seen, but for times that nobody set: a world need not be looked at twice.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.machine().cache.fingerprint(BEGINNING)
+    }
+
     /// All paths that can be seen.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.machine().cache.paths().into_iter().map(|(path, _)| path).collect()
@@ -194,7 +220,7 @@ impl SimDisk {
     }
 
     /// The same machine, for what is opened on it.
-    fn same(&self) -> Self {
+    pub(crate) fn same(&self) -> Self {
         Self(self.0.clone())
     }
 }

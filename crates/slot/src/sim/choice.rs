@@ -60,8 +60,14 @@ impl Choice {
         self.bits.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
     }
 
-    pub(super) fn has_all(&self, units: &Range<usize>) -> bool {
-        units.clone().all(|unit| self.has(unit))
+    /// The runs of units that reached the medium, of these.
+    pub(super) fn runs(&self, units: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut next = units.start;
+        std::iter::from_fn(move || {
+            let start = (next..units.end).find(|unit| self.has(*unit))?;
+            next = (start..units.end).find(|unit| !self.has(*unit)).unwrap_or(units.end);
+            Some(start..next)
+        })
     }
 
     fn set(&mut self, unit: usize, landed: bool) {
@@ -77,9 +83,11 @@ impl Choice {
 /// How many choices to try.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// All subsets of up to so many units; 20 at most. Of more units: none, all, each one, all but each one, every prefix,
-    /// and random ones.
+    /// All subsets of up to so many units; 20 at most. Of more units: none, all, each one, all but each one, every
+    /// prefix, and random ones.
     pub(crate) all_of: usize,
+    /// Of the prefixes, of each one and of all but each one, how many at most: evenly spread.
+    pub(crate) spread: usize,
     /// How many random ones.
     pub(crate) random: usize,
     /// How many of the sectors being written to tear, in 32 ways each.
@@ -90,7 +98,7 @@ pub(crate) struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { all_of: 10, random: 100, torn: 4, seed: 1 }
+        Self { all_of: 10, spread: usize::MAX, random: 100, torn: 4, seed: 1 }
     }
 }
 
@@ -105,9 +113,13 @@ pub(super) fn choices(
     if units <= effort.all_of.min(20) {
         return Box::new((0..1_u64 << units).map(Choice::of_bits).chain(torn));
     }
-    let prefixes = (0..=units).map(|end| Choice::of(0..end));
-    let each = (0..units).map(|unit| Choice::none().with(unit));
-    let all_but = (0..units).map(move |unit| Choice::of(0..units).without(unit));
+    let spread = move || {
+        let many = units.min(effort.spread.max(1));
+        (0..many).map(move |turn| turn * units / many)
+    };
+    let prefixes = spread().chain([units]).map(|end| Choice::of(0..end));
+    let each = spread().map(|unit| Choice::none().with(unit));
+    let all_but = spread().map(move |unit| Choice::of(0..units).without(unit));
     let some = (0..effort.random).map(move |_| {
         let mut choice =
             Choice { bits: (0..units.div_ceil(64)).map(|_| random.next()).collect(), torn: None };
@@ -117,8 +129,8 @@ pub(super) fn choices(
     Box::new(prefixes.chain(each).chain(all_but).chain(some).chain(torn))
 }
 
-/// The last sectors being written, and random ones of the others, torn; with all before them on the medium, and with all
-/// others.
+/// The last sector being written, and random ones of the others, torn; with all before them on the medium, and with
+/// all others.
 fn torn(units: usize, mut writes: Vec<usize>, most: usize, random: &mut Random) -> Vec<Choice> {
     while writes.len() > most {
         // The last is the one most in flight.

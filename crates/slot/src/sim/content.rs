@@ -1,13 +1,11 @@
 //! The bytes of a simulated file: pages that are shared until they are written, holes, and digests that are
 //! reckoned once.
 
+use super::pages::{PAGE, Page, Pages, zeros};
 use siding_image::{Digest, verity};
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-/// How much is shared and counted as taken; a leaf of the digest.
-pub(super) const PAGE: usize = verity::BLOCK;
 /// What reaches a medium whole, or torn.
 pub(super) const SECTOR: u64 = 512;
 
@@ -15,15 +13,9 @@ pub(super) const SECTOR: u64 = 512;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     len: u64,
-    pages: BTreeMap<u64, Arc<Page>>,
+    pages: Pages,
     /// Taken back by every change.
     digest: OnceLock<Digest>,
-}
-
-#[derive(Clone, Debug)]
-struct Page {
-    bytes: [u8; PAGE],
-    leaf: OnceLock<Digest>,
 }
 
 impl Content {
@@ -33,7 +25,7 @@ impl Content {
 
     /// How many bytes of the medium it takes; a hole takes none.
     pub(super) fn taken(&self) -> u64 {
-        (self.pages.len() * PAGE) as u64
+        (self.pages.numbers().count() * PAGE) as u64
     }
 
     /// Fills `out` from `offset`; `None` if that is past the end.
@@ -41,8 +33,8 @@ impl Content {
         let end = offset.checked_add(out.len() as u64).filter(|end| *end <= self.len || out.is_empty())?;
         for (page, within, part) in parts(offset..end) {
             let part = &mut out[part];
-            match self.pages.get(&page) {
-                Some(page) => part.copy_from_slice(&page.bytes[within..within + part.len()]),
+            match self.pages.get(page) {
+                Some(page) => part.copy_from_slice(&page.bytes()[within..within + part.len()]),
                 None => part.fill(0),
             }
         }
@@ -55,12 +47,7 @@ impl Content {
         self.digest.take();
         self.len = self.len.max(end);
         for (page, within, part) in parts(offset..end) {
-            let (page, part) = (self.pages.entry(page).or_insert_with(zeros), &bytes[part]);
-            let range = within..within + part.len();
-            // What is the same stays shared.
-            if page.bytes[range.clone()] != *part {
-                change(page)[range].copy_from_slice(part);
-            }
+            self.pages.write(page, within, &bytes[part]);
         }
     }
 
@@ -68,12 +55,10 @@ impl Content {
     pub(super) fn set_len(&mut self, len: u64) {
         self.digest.take();
         if len < self.len {
-            self.pages.split_off(&len.div_ceil(PAGE as u64));
-            let within = (len % PAGE as u64) as usize;
-            if within > 0
-                && let Some(last) = self.pages.get_mut(&(len / PAGE as u64))
-            {
-                change(last)[within..].fill(0);
+            self.pages.truncate(len.div_ceil(PAGE as u64));
+            let (last, within) = (len / PAGE as u64, (len % PAGE as u64) as usize);
+            if within > 0 && self.pages.get(last).is_some() {
+                self.pages.write(last, within, &[0; PAGE][within..]);
             }
         }
         self.len = len;
@@ -83,8 +68,9 @@ impl Content {
     pub(super) fn flip(&mut self, offset: u64, mask: u8) {
         if offset < self.len {
             self.digest.take();
-            let page = self.pages.entry(offset / PAGE as u64).or_insert_with(zeros);
-            change(page)[(offset % PAGE as u64) as usize] ^= mask;
+            let (page, within) = (offset / PAGE as u64, (offset % PAGE as u64) as usize);
+            let byte = self.pages.get(page).map_or(0, |page| page.bytes()[within]);
+            self.pages.write(page, within, &[byte ^ mask]);
         }
     }
 
@@ -92,7 +78,7 @@ impl Content {
     pub(super) fn runs(&self, len: u64) -> Vec<Range<u64>> {
         let end = len.min(self.len);
         let mut runs: Vec<Range<u64>> = Vec::new();
-        for page in self.pages.keys() {
+        for page in self.pages.numbers() {
             let (from, to) = (page * PAGE as u64, (page + 1) * PAGE as u64);
             match runs.last_mut() {
                 Some(last) if last.end == from => last.end = to,
@@ -108,29 +94,11 @@ impl Content {
         *self.digest.get_or_init(|| {
             let mut tree = verity::Merkle::new();
             for page in 0..self.len.div_ceil(PAGE as u64) {
-                tree.push(&[self.pages.get(&page).map_or_else(|| zeros().leaf(), |page| page.leaf())]);
+                tree.push(&[self.pages.get(page).map_or_else(|| zeros().leaf(), Page::leaf)]);
             }
             tree.finish(self.len)
         })
     }
-}
-
-impl Page {
-    fn leaf(&self) -> Digest {
-        *self.leaf.get_or_init(|| verity::leaves(&self.bytes)[0])
-    }
-}
-
-/// The page of zeros that all files share.
-fn zeros() -> Arc<Page> {
-    static ZEROS: OnceLock<Arc<Page>> = OnceLock::new();
-    ZEROS.get_or_init(|| Arc::new(Page { bytes: [0; PAGE], leaf: OnceLock::new() })).clone()
-}
-
-fn change(page: &mut Arc<Page>) -> &mut [u8; PAGE] {
-    let page = Arc::make_mut(page);
-    page.leaf.take();
-    &mut page.bytes
 }
 
 /// A range of a file, page by page: which page, where in it, and which part of the range.

@@ -4,18 +4,18 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
 
-/// What goes wrong with one operation. What does not fit the operation, such as a flush's fault at a write, does nothing.
+/// What goes wrong with one operation. A flush's fault does nothing to another operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The power goes: this operation and every verb after it fail. With `inside` the operation was under way, so that
-    /// any part of it may be on the medium; else it never began.
+    /// The power goes: this operation and every verb after it fail. With `inside` the operation was under way, so
+    /// that any part of it may be on the medium; else it never began.
     Cut { inside: bool },
     /// It fails and does nothing.
     Fail(Errno),
     /// A write or a copy puts this many bytes in place and fails with this error; anything else fails as a whole.
     ShortWrite(usize, Errno),
-    /// A flush fails with EIO. As on Linux, what it would have brought to the medium of the file's bytes is forgotten but
-    /// still shown, and the next flush knows nothing of it.
+    /// A flush fails with EIO. As on Linux, what it would have brought to the medium of the file's bytes is forgotten
+    /// but still shown, and the next flush knows nothing of it.
     FlushFails,
     /// A flush says Ok and brings nothing to the medium.
     FlushLies,

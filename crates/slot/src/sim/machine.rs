@@ -35,11 +35,15 @@ pub(super) struct Machine {
     pub(super) moments: Option<Vec<Machine>>,
 }
 
+/// When the clock of a new machine begins: later than any time that a test sets.
+pub(super) const BEGINNING: i64 = 1 << 33;
+
 impl Machine {
     pub(super) fn new() -> Self {
-        /// Later than any time that a test sets.
-        const BEGINNING: i64 = 1 << 33;
-        let world = World::new(meta(0o755, BEGINNING));
+        Self::with(World::new(meta(0o755, BEGINNING)), BEGINNING)
+    }
+
+    fn with(world: World, clock: i64) -> Self {
         Self {
             cache: world.clone(),
             medium: world,
@@ -52,7 +56,7 @@ impl Machine {
             is_off: false,
             operations: 0,
             reads: 0,
-            clock: BEGINNING,
+            clock,
             moments: None,
         }
     }
@@ -60,8 +64,8 @@ impl Machine {
     /// The machine with power again, and this on its medium. Nothing of it is open and nothing planned.
     pub(super) fn after(&self, mut medium: World) -> Self {
         medium.sweep();
-        let (unreadable, clock) = (self.unreadable.clone(), self.clock);
-        Self { cache: medium.clone(), medium, unreadable, room: self.room, clock, ..Self::new() }
+        let unreadable = self.unreadable.clone();
+        Self { unreadable, room: self.room, ..Self::with(medium, self.clock) }
     }
 
     /// Another machine like this one. What is open and locked is so on this one.
@@ -77,6 +81,12 @@ impl Machine {
             moments: None,
             ..*self
         }
+    }
+
+    /// Whether all that is pending here still is there, a while later.
+    pub(super) fn goes_on_in(&self, later: &Self) -> bool {
+        let is_same = |(a, b): (&Arc<Op>, &Arc<Op>)| Arc::ptr_eq(a, b);
+        self.pending.len() <= later.pending.len() && self.pending.iter().zip(&*later.pending).all(is_same)
     }
 
     // ---- operations and their faults
@@ -133,7 +143,7 @@ impl Machine {
     /// Makes something that is new.
     pub(super) fn create(&mut self, place: Place, body: Body, mode: u32) -> Id {
         let (id, time) = (self.cache.next(), self.now());
-        let inode = Arc::new(Inode { body, meta: meta(mode, time) });
+        let inode = Arc::new(Inode::new(body, meta(mode, time)));
         self.cache.bear(id, inode.clone());
         self.medium.bear(id, inode);
         self.push(Op::Add { place, id, time });

@@ -31,6 +31,7 @@ pub(super) enum Op {
     Set {
         id: Id,
         change: Change,
+        time: i64,
     },
     Add {
         place: Place,
@@ -127,23 +128,28 @@ impl Op {
             return;
         };
         if let Some(inode) = world.change(*id) {
-            inode.meta.modified = (*time, 0);
+            inode.touch(*time, (*time, 0));
         }
     }
 
     /// Does what of it reached the medium; `first` is the number of its first unit.
     pub(super) fn apply_chosen(&self, world: &mut World, first: usize, choice: &Choice) {
-        let units = first..first + self.units();
-        if self.is_write()
-            && choice.torn.is_none_or(|torn| !units.contains(&torn.unit))
-            && choice.has_all(&units)
-        {
-            return self.apply(world);
-        }
-        for unit in units {
-            let torn = choice.torn.filter(|torn| torn.unit == unit);
-            if torn.is_some() || choice.has(unit) {
-                self.apply_unit(world, unit - first, torn);
+        let torn = choice.torn.filter(|torn| (first..first + self.units()).contains(&torn.unit));
+        match (self, torn) {
+            (Self::Write { id, offset, bytes, time }, None) => {
+                for units in choice.runs(first..first + self.units()) {
+                    let from = sector(*offset, bytes.len(), units.start - first).start;
+                    let to = sector(*offset, bytes.len(), units.end - 1 - first).end;
+                    write(world, *id, offset + from as u64, &bytes[from..to], *time);
+                }
+            }
+            _ => {
+                for unit in first..first + self.units() {
+                    let torn = torn.filter(|torn| torn.unit == unit);
+                    if torn.is_some() || choice.has(unit) {
+                        self.apply_unit(world, unit - first, torn);
+                    }
+                }
             }
         }
     }
@@ -164,9 +170,9 @@ impl Op {
                 set_len(world, *id, len, *time);
             }
             Self::SetLen { id, len, time } => set_len(world, *id, *len, *time),
-            Self::Set { id, change } => {
+            Self::Set { id, change, time } => {
                 if let Some(inode) = world.change(*id) {
-                    change.apply(inode);
+                    change.apply(inode, *time);
                 }
             }
             Self::Add { place, id, time } => {
@@ -199,7 +205,7 @@ impl Op {
             }
             Self::Grow { id, len, .. } => format!("grow {} to {len}", path(id)),
             Self::SetLen { id, len, .. } => format!("set the length of {} to {len}", path(id)),
-            Self::Set { id, change } => format!("set {} of {}", change.tell(), path(id)),
+            Self::Set { id, change, .. } => format!("set {} of {}", change.tell(), path(id)),
             Self::Add { place: at, id, .. } => format!("name {} inode {id}", place(at)),
             Self::Remove { place: at, id, .. } => format!("remove {}, inode {id}", place(at)),
             Self::Rename { from, to, id, .. } => {
@@ -218,7 +224,7 @@ fn sector(offset: u64, len: usize, unit: usize) -> Range<usize> {
 
 fn write(world: &mut World, id: Id, offset: u64, bytes: &[u8], time: i64) {
     let Some(inode) = world.change(id) else { return };
-    inode.meta.modified = (time, 0);
+    inode.touch(time, (time, 0));
     if let Some(content) = inode.content_mut() {
         content.write(offset, bytes);
     }
@@ -237,7 +243,7 @@ fn write_torn(world: &mut World, id: Id, offset: u64, bytes: &[u8], time: i64, t
 
 fn set_len(world: &mut World, id: Id, len: u64, time: i64) {
     let Some(inode) = world.change(id) else { return };
-    inode.meta.modified = (time, 0);
+    inode.touch(time, (time, 0));
     if let Some(content) = inode.content_mut() {
         content.set_len(len);
     }
@@ -267,7 +273,7 @@ impl Change {
         }
     }
 
-    pub(super) fn apply(&self, inode: &mut Inode) {
+    fn apply(&self, inode: &mut Inode, time: i64) {
         let is_directory = inode.is_directory();
         let meta = &mut inode.meta;
         match self {
@@ -282,7 +288,7 @@ impl Change {
             }
             Self::Xattr(name, value) => drop(meta.xattrs.insert(name.clone(), value.clone())),
             Self::NoXattr(name) => drop(meta.xattrs.remove(name)),
-            Self::Modified(seconds, nanoseconds) => meta.modified = (*seconds, *nanoseconds),
+            Self::Modified(seconds, nanoseconds) => inode.touch(time, (*seconds, *nanoseconds)),
         }
     }
 }

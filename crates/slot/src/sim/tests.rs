@@ -1,5 +1,6 @@
 //! What the simulated disk promises, by worked examples. That it does what a real one does is in `tests/agree.rs`.
 
+use super::random::Random;
 use super::*;
 use crate::disk::{Access, Attribute, Disk, DiskFile};
 use rustix::io::Errno;
@@ -8,9 +9,11 @@ use std::collections::BTreeSet;
 
 mod agree;
 mod faults;
+mod record;
+mod speed;
 
 /// Everything that can be seen, for short stories.
-const ALL: Effort = Effort { all_of: 16, random: 200, torn: 8, seed: 1 };
+const ALL: Effort = Effort { all_of: 16, random: 200, torn: 8, seed: 1, spread: usize::MAX };
 
 fn write(disk: &SimDisk, path: &str, bytes: &[u8]) -> Box<dyn DiskFile> {
     let file = disk.open(Path::new(path), Access::New(0o644)).unwrap();
@@ -240,6 +243,8 @@ fn moments_are_the_machine_before_each_operation_and_now() {
     let pending: Vec<usize> = moments.iter().map(SimDisk::pending_len).collect();
     assert_eq!(pending, [0, 1, 3, 1, 0]);
     assert_eq!(moments.last().map(SimDisk::operations), Some(4));
+    let decisive = disk.decisive_moments();
+    assert_eq!(decisive.iter().map(SimDisk::pending_len).collect::<Vec<_>>(), [3, 1, 0]);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A world of files at one moment: cheap to clone, changed by copying what changes.
 
-use super::content::{Content, PAGE};
+use super::content::Content;
+use super::pages::PAGE;
 use crate::disk::{Seen, SeenKind};
 use rustix::io::Errno;
 use siding_image::Xattrs;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ pub(super) struct World(Arc<Vec<Option<Arc<Inode>>>>);
 pub(super) struct Inode {
     pub(super) body: Body,
     pub(super) meta: Meta,
+    /// Which operation its time is from; what was done before that and lands later leaves the time.
+    dated: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ pub(super) struct Place {
 impl World {
     /// A world with nothing but the directory `/`.
     pub(super) fn new(meta: Meta) -> Self {
-        let root = Inode { body: Body::Directory(BTreeMap::new()), meta };
+        let root = Inode::new(Body::Directory(BTreeMap::new()), meta);
         Self(Arc::new(vec![Some(Arc::new(root))]))
     }
 
@@ -102,7 +106,7 @@ impl World {
                 Some(id) => entries.insert(place.name.clone(), id),
                 None => entries.remove(&place.name),
             };
-            dir.meta.modified = (time, 0);
+            dir.touch(time, (time, 0));
         }
     }
 
@@ -188,6 +192,18 @@ impl World {
 }
 
 impl Inode {
+    pub(super) fn new(body: Body, meta: Meta) -> Self {
+        let dated = meta.modified.0;
+        Self { body, meta, dated }
+    }
+
+    /// Gives it the time that the operation `dated` gave it.
+    pub(super) fn touch(&mut self, dated: i64, modified: (i64, u32)) {
+        if dated >= self.dated {
+            (self.dated, self.meta.modified) = (dated, modified);
+        }
+    }
+
     pub(super) fn seen(&self, id: Id) -> Seen {
         let (kind, len, taken) = match &self.body {
             Body::File(content) => (SeenKind::File, content.len(), content.taken()),
@@ -240,5 +256,41 @@ impl World {
             picture.insert(path, (inode.meta.clone(), content, first));
         }
         picture
+    }
+}
+
+impl World {
+    /// Hashes what can be seen, but for times from `beginning` on and the numbers of inodes. Two worlds that look
+    /// alike give the same.
+    pub(super) fn fingerprint(&self, beginning: i64) -> u64 {
+        let (mut hasher, mut numbers) = (DefaultHasher::new(), BTreeMap::new());
+        self.hash_below(ROOT, beginning, &mut hasher, &mut numbers);
+        hasher.finish()
+    }
+
+    fn hash_below(
+        &self,
+        id: Id,
+        beginning: i64,
+        hasher: &mut DefaultHasher,
+        numbers: &mut BTreeMap<Id, usize>,
+    ) {
+        let new = numbers.len();
+        let number = *numbers.entry(id).or_insert(new);
+        number.hash(hasher);
+        let Some(inode) = self.get(id).filter(|_| number == new) else { return };
+        let Meta { mode, owner, modified, xattrs } = &inode.meta;
+        (mode, owner, xattrs, Some(modified).filter(|time| time.0 < beginning)).hash(hasher);
+        match &inode.body {
+            Body::File(content) => (0, content.digest().0).hash(hasher),
+            Body::Symlink(target) => (1, target).hash(hasher),
+            Body::Directory(entries) => {
+                (2, entries.len()).hash(hasher);
+                for (name, id) in entries {
+                    name.hash(hasher);
+                    self.hash_below(*id, beginning, hasher, numbers);
+                }
+            }
+        }
     }
 }

@@ -236,7 +236,7 @@ proptest! {
         // What is cached is what the medium has with all that is pending.
         let all = disk.cut(&Choice::of(0..disk.pending_len()));
         prop_assert!(all.shows_same(&disk), "{}", disk.tell(&Choice::none()));
-        for choice in disk.choices(Effort { all_of: 0, random: 20, torn: 1, seed: 1 }) {
+        for choice in disk.choices(Effort { all_of: 0, random: 20, torn: 1, seed: 1, ..Effort::default() }) {
             let after = disk.cut(&choice);
             prop_assert!(after.scan(Path::new("/")).is_ok(), "whatever is lost, a tree is left");
             prop_assert!(after.cut(&Choice::none()).shows_same(&after));
@@ -247,7 +247,7 @@ proptest! {
 // ---- what was flushed stays, whatever else goes on
 
 #[derive(Clone, Debug)]
-enum Move {
+enum Step {
     Move(usize, usize),
     Make(usize),
     Flush(usize),
@@ -261,9 +261,9 @@ proptest! {
     fn nothing_is_lost_or_doubled_by_moves(
         moves in proptest::collection::vec(
             prop_oneof![
-                4 => (0usize..20, 0usize..100).prop_map(|(what, to)| Move::Move(what, to)),
-                1 => (0usize..100).prop_map(Move::Make),
-                1 => (0usize..100).prop_map(Move::Flush),
+                4 => (0usize..20, 0usize..100).prop_map(|(what, to)| Step::Move(what, to)),
+                1 => (0usize..100).prop_map(Step::Make),
+                1 => (0usize..100).prop_map(Step::Flush),
             ],
             1..20,
         ),
@@ -284,14 +284,14 @@ proptest! {
             let name = number.to_string();
             // A directory does not go into itself; then nothing happens.
             match step {
-                Move::Move(what, to) => {
+                Step::Move(what, to) => {
                     drop(disk.rename(&paths[what % paths.len()], &directory(*to).join(name)));
                 }
-                Move::Make(at) => disk.make_directory(&directory(*at).join(name), 0o755).unwrap(),
-                Move::Flush(at) => disk.flush_directory(directory(*at)).unwrap(),
+                Step::Make(at) => disk.make_directory(&directory(*at).join(name), 0o755).unwrap(),
+                Step::Flush(at) => disk.flush_directory(directory(*at)).unwrap(),
             }
         }
-        for choice in disk.choices(Effort { all_of: 8, random: 50, torn: 0, seed }) {
+        for choice in disk.choices(Effort { all_of: 8, random: 50, torn: 0, seed, ..Effort::default() }) {
             let after = disk.cut(&choice);
             let mut left: Vec<Vec<u8>> = after.paths().iter().filter_map(|path| after.read(path).ok()).collect();
             left.sort();
@@ -317,7 +317,7 @@ proptest! {
         write(&disk, "/root/kept/f", &bytes).flush().unwrap();
         ["/root/kept", "/root", "/"].iter().for_each(|dir| flush_names(&disk, dir));
         after.iter().for_each(|verb| drop(side.carry_out(verb, true)));
-        for choice in disk.choices(Effort { all_of: 6, random: 30, torn: 2, seed }) {
+        for choice in disk.choices(Effort { all_of: 6, random: 30, torn: 2, seed, ..Effort::default() }) {
             let left = read(&disk.cut(&choice), "/root/kept/f");
             prop_assert_eq!(left.ok(), Some(bytes.clone()), "{}", disk.tell(&choice));
         }
