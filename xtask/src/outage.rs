@@ -272,7 +272,7 @@ mod tests {
     fn the_table_has_medians_and_their_difference() {
         let times = |all: [u64; 3]| all.map(Duration::from_millis).to_vec();
         let text = table(times([3, 1, 2]), times([5, 4, 9]), 3);
-        assert!(text.contains("| the hook alone | 2.0 ms | 1.0 ms | 3.0 ms |"), "{text}");
+        assert!(text.contains("| the hook alone | 2.00 ms | 1.00 ms | 3.00 ms |"), "{text}");
         assert!(text.ends_with("The switch adds 3.00 ms to the median."), "{text}");
     }
 

@@ -111,7 +111,8 @@ pub(crate) fn restarted_text(done: &Restarted) -> String {
         _ => {}
     }
     if done.unseen > 0 {
-        text += &format!("{} processes may not be looked at\n", done.unseen);
+        let processes = if done.unseen == 1 { "process" } else { "processes" };
+        text += &format!("{} {processes} may not be looked at\n", done.unseen);
     }
     text += match done {
         Restarted { reboot: true, .. } => "reboot to use it\n",
