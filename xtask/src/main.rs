@@ -3,6 +3,7 @@
 //! * [`corpus`] measures whole `siding` processes, and other tools beside them, on real pairs of versions;
 //! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
 //! * [`loaders`] checks what boot loaders are told with their own tools;
+//! * [`outage`] measures how long a service does not answer while a patch comes into use;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
 //! * [`scaling`] measures what an apply costs as images grow and their change does not.
@@ -13,6 +14,7 @@ mod instructions;
 mod loaders;
 mod machine;
 mod measure;
+mod outage;
 mod plot;
 mod powercut;
 mod report;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
         Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
         Some((chore, rest)) if chore == "loaders" => loaders::run(rest),
+        Some((chore, rest)) if chore == "outage" => outage::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
         Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
         Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
             corpus::USAGE,
             instructions::USAGE,
             loaders::USAGE,
+            outage::USAGE,
             plot::USAGE,
             powercut::USAGE,
             scaling::USAGE,

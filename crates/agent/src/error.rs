@@ -1,8 +1,11 @@
 //! Why a patch was not installed.
 
+use crate::Damage;
 use siding_image::{Component, Identity, Version};
-use siding_slot::date;
+use siding_slot::{Slot, date};
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
 /// A patch was not installed. The running slot is untouched.
 #[derive(Debug)]
@@ -16,6 +19,43 @@ pub enum Error {
     Slot(siding_slot::Error),
     /// The slot that the patch starts from no longer holds what its seal says.
     Source(siding_image::Error),
+    /// The image that was to be switched to is not what was sealed. Nothing was switched.
+    Damaged {
+        /// Of which component.
+        component: Component,
+        /// The image's version.
+        version: String,
+        /// In which slot.
+        slot: Slot,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// A patch's word for what must restart is one that this device does not know. Nothing was changed.
+    NoHook {
+        /// The word.
+        name: String,
+        /// What is wrong with its hook.
+        why: String,
+    },
+    /// Who runs what cannot be found out.
+    Proc {
+        /// Where it was looked.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// There is nothing that could say whether what is on trial works.
+    NoChecks {
+        /// Where programs were looked for.
+        dir: PathBuf,
+    },
+    /// The health checks cannot be listed.
+    Checks {
+        /// Where they were looked for.
+        dir: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The store has no such component.
     NoComponent {
         /// The component the patch is for.
@@ -70,6 +110,25 @@ impl fmt::Display for Error {
                 f,
                 "the slot the patch starts from is damaged: {error}; the patch was not used; restore that slot or switch to another"
             ),
+            Self::Damaged { component, version, slot, damage } => write!(
+                f,
+                "{component} {version} in slot {slot} is damaged: {damage}; nothing was switched; install its patch again, which replaces it, or empty the slot with `siding verify --slot {component}:{slot} --condemn`"
+            ),
+            Self::NoHook { name, why } => write!(
+                f,
+                "{name:?} must restart, and nobody here knows how: {why}; nothing was changed; put a program there that does it when called with `restart {name}`, or leave --restart out"
+            ),
+            Self::Proc { path, source } => {
+                write!(f, "cannot list the processes in {}: {source}", path.display())
+            }
+            Self::NoChecks { dir } => write!(
+                f,
+                "nobody can say whether what is on trial works: put executable programs into {}, or name units with --unit; `siding confirm` keeps it without asking",
+                dir.display()
+            ),
+            Self::Checks { dir, source } => {
+                write!(f, "cannot list the health checks in {}: {source}", dir.display())
+            }
             Self::NoComponent { component } => write!(
                 f,
                 "this patch is for component {component}, which this store does not have; see `siding status`, or put its base in place with `siding init`"
@@ -110,6 +169,7 @@ impl std::error::Error for Error {
             Self::Apply(error) => Some(error),
             Self::Slot(error) => Some(error),
             Self::Source(error) => Some(error),
+            Self::Proc { source, .. } | Self::Checks { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The story itself.
 
 use crate::Error;
+use crate::check::{Damage, check};
 use crate::course::{Anew, Course, anew, course};
 use siding_apply::{Apply, Clock, Progress, Report, Throttle};
 use siding_image::{Component, Digest, Image, Version};
@@ -21,6 +22,8 @@ pub struct Request {
     pub memory: u64,
     /// How many bytes to write a second at most.
     pub rate: Option<u64>,
+    /// Read an image that is there already, all of it, before it is used.
+    pub check: bool,
     /// Switch once sealed, on these terms; `None` leaves the image sealed and inactive.
     pub switch: Option<Terms>,
 }
@@ -29,7 +32,7 @@ impl Request {
     /// Nothing special is asked for.
     pub fn at(now: u64) -> Self {
         let memory = siding_apply::MEMORY;
-        Self { now, product: None, retry_denied: false, memory, rate: None, switch: None }
+        Self { now, product: None, retry_denied: false, memory, rate: None, check: true, switch: None }
     }
 }
 
@@ -41,7 +44,8 @@ pub type Terms = Option<TrialTerms>;
 pub enum Outcome {
     /// The patch was carried out.
     Applied,
-    /// An inactive slot held the image already; its bytes were checked and the patch's chunks not read.
+    /// An inactive slot held the image already; its bytes were checked if that was asked for, and the patch's chunks
+    /// not read.
     WasThere,
     /// The image is the active one already; nothing was done.
     WasActive,
@@ -87,11 +91,11 @@ pub fn install<R: Read + Send>(
     let mut damaged = None;
     let Anew { source, .. } = match course(store, &manifest, request)? {
         Course::IsActive(slot) => return Ok(was_active(&manifest, store, slot)),
-        Course::IsThere(slot) => match check_there(store, &manifest, slot) {
-            Ok(()) => return already_there(store, &manifest, slot, request),
-            Err(error) => {
+        Course::IsThere(slot) => match check_there(store, &manifest, slot, request)? {
+            None => return already_there(store, &manifest, slot, request),
+            Some(damage) => {
                 // It is as if it were not there.
-                damaged = Some((slot, error));
+                damaged = Some((slot, damage));
                 anew(store, &manifest, request)?
             }
         },
@@ -99,8 +103,8 @@ pub fn install<R: Read + Send>(
     };
     let source = store.image(&manifest.component, source)?;
     let target = target(&manifest);
-    if let Some((slot, error)) = damaged {
-        let reason = format!("its image is damaged: {error}");
+    if let Some((slot, damage)) = damaged {
+        let reason = format!("its image is damaged: {damage}");
         store.condemn(&manifest.component, slot, &reason, request.now)?;
     }
     // The patch's beginning is read meanwhile; a source that is not what it should be is told first.
@@ -137,7 +141,8 @@ fn carry_out<R: Read + Send>(
 /// What was written before an apply failed is kept to go on with, unless the failure may lie in it.
 fn failed(staging: Staging<'_>, error: siding_apply::Error) -> Error {
     let keep = match &error {
-        // Nothing of the patch is written that was not found to be as it was signed; and more may be allowed next time.
+        // Nothing of the patch is written that was not found to be as it was signed; and more may be allowed next
+        // time.
         siding_apply::Error::Patch(_) | siding_apply::Error::Memory { .. } => true,
         siding_apply::Error::Sink { source, .. } => {
             matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
@@ -158,9 +163,14 @@ fn was_active(manifest: &Manifest, store: &Store, slot: Slot) -> Installed {
     Installed { version: image.map_or(done.version, |image| image.version.clone()), ..done }
 }
 
-/// Whether an inactive slot that should hold the target does.
-fn check_there(store: &Store, manifest: &Manifest, slot: Slot) -> Result<(), siding_slot::Error> {
-    Ok(store.image(&manifest.component, slot)?.check()?)
+/// What is wrong with an inactive slot that should hold the target, if that is to be looked at.
+fn check_there(
+    store: &Store,
+    manifest: &Manifest,
+    slot: Slot,
+    request: &Request,
+) -> Result<Option<Damage>, Error> {
+    if request.check { check(store, &manifest.component, slot) } else { Ok(None) }
 }
 
 fn already_there(

@@ -12,12 +12,17 @@
 //! first byte is written, and stays so until all of it is there; the same patch may go on with it. An image that is
 //! here already but damaged is as if it were not here.
 
+mod check;
 mod course;
 mod error;
+pub mod health;
 mod install;
 mod permit;
 mod plan;
+pub mod restart;
+mod run;
 
+pub use check::{Damage, check, check_for_switch};
 pub use error::Error;
 pub use install::{Installed, Outcome, Request, Terms, install};
 pub use permit::permit;

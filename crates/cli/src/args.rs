@@ -5,7 +5,9 @@ use crate::progress::Mode;
 use clap::ValueEnum;
 use clap::{Parser, Subcommand};
 use siding_image::{Component, Version};
+use siding_slot::Slot;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Small signed patches with A/B staging: make them, apply them into the inactive slot, switch in one durable
 /// write, roll back what fails.
@@ -55,6 +57,7 @@ pub(crate) enum Verb {
     Status(Status),
     Log(Log),
     Boot(Boot),
+    Health(Health),
     Vacuum(Vacuum),
     #[cfg(feature = "make")]
     Demo(Demo),
@@ -79,7 +82,7 @@ impl Verb {
             Self::Sign(verb) => Some(&verb.patch),
             Self::Apply(verb) => Some(&verb.patch),
             Self::Inspect(verb) => Some(&verb.patch),
-            Self::Verify(verb) => Some(&verb.patch),
+            Self::Verify(verb) => verb.patch.as_deref(),
             Self::Bench(verb) => Some(&verb.patch),
             Self::Install(verb) => Some(&verb.what.patch),
             Self::Plan(verb) => Some(&verb.what.patch),
@@ -102,6 +105,9 @@ pub(crate) struct Keygen {
 /// Make a patch that turns OLD into NEW
 ///
 /// Both are files (or block devices), or both are directories. The same inputs give the same bytes.
+///
+/// A device that keeps no base cannot go back to one; with --reverse it gets a patch that makes the old image from the new
+/// one. That patch says the same but for its versions, which are swapped, and the advisories, of which it answers none.
 #[cfg(feature = "make")]
 #[derive(Debug, Parser)]
 #[command(
@@ -119,6 +125,9 @@ pub(crate) struct Diff {
     /// Say what would be matched and how much memory that needs, and make nothing
     #[arg(long, conflicts_with_all = ["output", "key", "unsigned"])]
     pub(crate) plan: bool,
+    /// Also make the patch back, from NEW to OLD, for devices that have two slots and no base
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub(crate) reverse: Option<PathBuf>,
     /// Sign with this private key; may be given several times
     #[arg(long, value_name = "KEY", required_unless_present_any = ["unsigned", "plan"])]
     pub(crate) key: Vec<PathBuf>,
@@ -272,14 +281,27 @@ pub(crate) struct Inspect {
     pub(crate) old: Option<PathBuf>,
 }
 
-/// Check a patch: its signatures, every byte of it, and on request what it makes
+/// Check a patch: its signatures, every byte of it, and on request what it makes; or what is in slots
+///
+/// With --slot every byte of sealed images is read, past the page cache as far as that goes, and compared with the
+/// record. Damage ends with exit code 6, and says which file and what to do.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding verify libssl.siding --trust release.pub --source old/libssl.so.3 --target new/libssl.so.3"
+    override_usage = "siding verify [OPTIONS] <PATCH>\n       siding verify --slot <COMPONENT[:SLOT]> [--condemn] [--store <DIR>]",
+    after_help = "Example: siding verify libssl.siding --trust release.pub --source old/libssl.so.3 --target new/libssl.so.3\n         siding verify --slot libssl:a\n         siding verify --slot all"
 )]
 pub(crate) struct Verify {
     /// The patch; - for standard input
-    pub(crate) patch: PathBuf,
+    #[arg(required_unless_present = "slot")]
+    pub(crate) patch: Option<PathBuf>,
+    /// Check a sealed slot of the store instead, every sealed slot of a component, or 'all'; may be given several times
+    #[arg(long, value_name = "COMPONENT[:SLOT]", conflicts_with_all = ["patch", "source", "target"])]
+    pub(crate) slot: Vec<SlotName>,
+    /// Empty damaged slots that are not in use
+    #[arg(long, requires = "slot")]
+    pub(crate) condemn: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) trust: BenchTrustArgs,
     /// Also check that it starts from this image and really makes its target from it (writes nothing)
@@ -288,6 +310,28 @@ pub(crate) struct Verify {
     /// Also check that it makes this image
     #[arg(long, value_name = "NEW")]
     pub(crate) target: Option<PathBuf>,
+}
+
+/// Slots as the command line names them: `NAME:SLOT`, `NAME` for all of a component, `all` for all there are.
+#[derive(Clone, Debug)]
+pub(crate) struct SlotName {
+    pub(crate) component: Option<Component>,
+    pub(crate) slot: Option<Slot>,
+}
+
+impl FromStr for SlotName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self { component: None, slot: None });
+        }
+        let (component, slot) = match text.split_once(':') {
+            Some((component, slot)) => (component, Some(slot.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self { component: Some(component.parse()?), slot })
+    }
 }
 
 /// Measure how long applying takes, stage by stage, beside a plain copy with SHA-256
@@ -355,6 +399,12 @@ pub(crate) struct Install {
     pub(crate) switch: bool,
     #[command(flatten)]
     pub(crate) trial: TrialArgs,
+    /// Do not read an image first that is in its slot already
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    /// After the switch restart what the patch says must restart, and nothing else; then say who still runs old bytes
+    #[arg(long)]
+    pub(crate) restart: bool,
     /// Say what would be done, what it takes and whether it would work, and write nothing: `siding plan`
     #[arg(long, conflicts_with = "switch")]
     pub(crate) plan: bool,
@@ -406,14 +456,24 @@ pub(crate) struct TrialArgs {
 
 /// Switch components to their sealed images, all in one durable write
 ///
-/// Starts a trial: confirm it, or it is rolled back.
+/// Starts a trial: confirm it, or it is rolled back. Every byte of the images is read and compared with their seals
+/// first. What is in use already stays, and is no error.
+///
+/// With --restart, units are restarted by systemctl, `process` has whatever maps old files ended by SIGTERM, and any other
+/// word is a program in the store's directory restart.d. Exit code 4: something still runs old bytes, or a reboot is needed.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding switch            (everything that is ready)\n         siding switch libssl libcrypto --tries 2 --deadline 3600"
+    after_help = "Example: siding switch            (everything that is ready)\n         siding switch libssl libcrypto --tries 2 --deadline 3600\n         siding switch --restart"
 )]
 pub(crate) struct Switch {
     /// Which components [default: all that have a sealed image waiting]
     pub(crate) components: Vec<Component>,
+    /// Do not read the images first
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    /// Then restart what the patches say must restart, and nothing else; and say who still runs old bytes
+    #[arg(long)]
+    pub(crate) restart: bool,
     #[command(flatten)]
     pub(crate) trial: TrialArgs,
     #[command(flatten)]
@@ -439,6 +499,9 @@ pub(crate) struct Rollback {
     /// Why; kept and shown by `siding log`
     #[arg(long, value_name = "TEXT", default_value = "asked for by hand", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) reason: String,
+    /// Then restart what must restart, and say who still runs what was left
+    #[arg(long)]
+    pub(crate) restart: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -450,6 +513,9 @@ pub(crate) struct Remove {
     /// Which components
     #[arg(required = true)]
     pub(crate) components: Vec<Component>,
+    /// Then restart what must restart, and say who still runs what was left
+    #[arg(long)]
+    pub(crate) restart: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -481,6 +547,38 @@ pub(crate) struct Log {
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: ExecStart=/usr/bin/siding boot")]
 pub(crate) struct Boot {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// What a unit calls after a boot: ask whether what is on trial works, and confirm it or roll it back
+///
+/// Runs the executable files in the store's directory health.d, in order of name, each with SIDING_STORE and SIDING_TRIAL
+/// (the components on trial) in its environment. At the first failure what is on trial is rolled back, with the reason, and
+/// what must restart is restarted; what needs a reboot falls back at the next one. Does nothing if nothing is on trial.
+///
+/// Exit codes: 0 all is well, or nothing is on trial; 1 rolled back; 4 rolled back, but only a reboot or a restart by hand
+/// does the rest; 3 there is nobody to ask.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Example: ExecStart=/usr/bin/siding health --unit nginx.service --within 120\n         siding health --deadline     (from a timer: rolls back what is past its deadline)"
+)]
+pub(crate) struct Health {
+    /// Run the programs in this directory instead
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checks: Option<PathBuf>,
+    /// How many seconds each program may take; then it and its children are killed, and it has failed
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) limit: u64,
+    /// This unit must be active; may be given several times
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) unit: Vec<String>,
+    /// How many seconds to wait for each unit
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub(crate) within: u64,
+    /// Ask nobody; roll back trials that are past their deadline
+    #[arg(long, conflicts_with_all = ["checks", "limit", "unit", "within"])]
+    pub(crate) deadline: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }

@@ -1,23 +1,21 @@
-//! Verbs that change a store.
+//! Verbs that put images into a store: init, install, plan; and those that keep it: boot, vacuum.
 
-use crate::args::{
-    Boot, Confirm, Init, Install, InstallArgs, Remove, Rollback, StoreArgs, Switch, TrialArgs, Vacuum,
-};
+use crate::args::{Boot, Init, Install, InstallArgs, TrialArgs, Vacuum};
 use crate::bytes::size;
-use crate::failure::{Code, Failure};
+use crate::change::{json_of, open, terms, text_of, told};
+use crate::failure::Failure;
 use crate::forecast;
 use crate::keys;
 use crate::offline::reader;
 use crate::output::Reply;
 use crate::progress::Show;
-use crate::status::{entry_json, entry_text};
+use crate::restarts::{Restarts, change};
 use crate::time::now;
 use serde_json::json;
+use siding_agent::restart::Move;
 use siding_agent::{Installed, Outcome, Request};
-use siding_image::Component;
 use siding_patch::Limits;
-use siding_slot::{LogEntry, SealedImage, Slot, State, Store, TrialTerms};
-use std::collections::BTreeSet;
+use siding_slot::{State, Store};
 use std::time::Duration;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
@@ -35,9 +33,9 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
 
 pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure> {
     let TrialArgs { tries, deadline, no_trial } = args.trial;
-    if !args.switch && (tries.is_some() || deadline.is_some() || no_trial) {
+    if !args.switch && (tries.is_some() || deadline.is_some() || no_trial || args.no_check || args.restart) {
         return Err(Failure::usage(
-            "--tries, --deadline and --no-trial are for --switch, which is not given",
+            "--tries, --deadline, --no-trial, --no-check and --restart are for --switch, which is not given",
         ));
     }
     if args.plan {
@@ -46,12 +44,31 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     let what = &args.what;
     let trust = keys::device_trust(&what.trust, &what.store.store)?;
     let mut store = open(&what.store)?;
-    let request = Request { switch: args.switch.then(|| terms(&args.trial)), ..request(what) };
+    // What restarts is prepared between the seal and the switch.
+    let switch = (args.switch && !args.restart).then(|| terms(&args.trial));
+    let request = Request { switch, check: !args.no_check, ..request(what) };
     let patch = reader(&what.patch)?;
     let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show)?;
     show.finish();
+    if args.restart && done.outcome != Outcome::WasActive {
+        return switched_and_restarted(store, done, args);
+    }
     let restart = done.switched && !done.restart.is_empty();
-    Ok(Reply::new(installed_text(&done, store.state()), installed_json(&done)).needs_restart(restart))
+    let text = installed_text(&done, store.state(), request.check);
+    Ok(Reply::new(text, installed_json(&done)).needs_restart(restart))
+}
+
+fn switched_and_restarted(store: Store, mut done: Installed, args: &Install) -> Result<Reply, Failure> {
+    let to = [(done.component.clone(), done.slot)];
+    let moves = [Move { component: done.component.clone(), to: done.slot }];
+    let write = |store: &mut Store| store.switch_to(&to, terms(&args.trial), now());
+    let changed = change(store, &moves, Restarts::Forward, write)?;
+    // What must restart is told by what was restarted.
+    (done.switched, done.restart) = (true, Vec::new());
+    let text = installed_text(&done, &changed.state, !args.no_check) + "\n" + &changed.restart_text();
+    let mut json = installed_json(&done);
+    json["restart"] = changed.restart_json();
+    Ok(Reply::new(text, json).needs_restart(changed.needs_restart()))
 }
 
 pub(crate) fn plan(args: &InstallArgs) -> Result<Reply, Failure> {
@@ -69,10 +86,11 @@ fn request(args: &InstallArgs) -> Request {
     }
 }
 
-fn installed_text(done: &Installed, state: &State) -> String {
+fn installed_text(done: &Installed, state: &State, checked: bool) -> String {
     let Installed { component, version, slot, .. } = done;
     let how = match (done.outcome, &done.work) {
         (Outcome::WasActive, _) => return format!("{component} {version} is active already; nothing to do"),
+        (Outcome::WasThere, _) if !checked => "was there already; its bytes were not checked".to_owned(),
         (Outcome::WasThere, _) => "was there already; its bytes were checked".to_owned(),
         (Outcome::Applied, None) => "sealed".to_owned(),
         (Outcome::Applied, Some((written, _))) if done.resumed > 0 => format!(
@@ -119,34 +137,6 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {
-    let mut store = open(&args.store)?;
-    let ready = |state: &State| names(state, |component| component.waiting().is_some());
-    let set = chosen(&args.components, &store, ready, "no component has a sealed image waiting")?;
-    let entries = store.switch(&set, terms(&args.trial), now())?;
-    Ok(told_with_restart(&entries, &store, "nothing to switch"))
-}
-
-pub(crate) fn confirm(args: &Confirm) -> Result<Reply, Failure> {
-    let mut store = open(&args.store)?;
-    let set = if args.components.is_empty() { on_trial(store.state()) } else { args.components.clone() };
-    Ok(told(&store.confirm(&set, now())?, "nothing is on trial; nothing to confirm"))
-}
-
-pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
-    let mut store = open(&args.store)?;
-    let set =
-        chosen(&args.components, &store, on_trial, "nothing is on trial; name a component to roll it back")?;
-    let entries = store.rollback(&set, &args.reason, now())?;
-    Ok(told_with_restart(&entries, &store, "nothing to roll back"))
-}
-
-pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
-    let mut store = open(&args.store)?;
-    let entries = store.remove(&args.components, now())?;
-    Ok(told_with_restart(&entries, &store, "the base is active already; nothing to remove"))
-}
-
 pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
     let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
     Ok(told(&store.boot(now())?, "nothing is on trial"))
@@ -165,66 +155,5 @@ pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
     Ok(Reply::new(text, json))
 }
 
-/// Opens for writing; a store that is not there is named with what to do.
-fn open(args: &StoreArgs) -> Result<Store, Failure> {
-    Ok(Store::open(&args.store)?)
-}
-
 /// How long `boot` waits for another process to let go of the store: a try must be spent before anything runs.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many restarts a trial gets unless told otherwise.
-const TRIES: u32 = 3;
-
-fn terms(args: &TrialArgs) -> Option<TrialTerms> {
-    let deadline = args.deadline.map(|seconds| now().saturating_add(seconds));
-    (!args.no_trial).then_some(TrialTerms { tries: args.tries.unwrap_or(TRIES), deadline })
-}
-
-fn chosen(
-    named: &[Component],
-    store: &Store,
-    default: impl Fn(&State) -> Vec<Component>,
-    none: &str,
-) -> Result<Vec<Component>, Failure> {
-    let set = if named.is_empty() { default(store.state()) } else { named.to_vec() };
-    if set.is_empty() { Err(Failure::new(Code::NotForThis, none)) } else { Ok(set) }
-}
-
-fn on_trial(state: &State) -> Vec<Component> {
-    names(state, |component| component.trial.is_some())
-}
-
-fn names(state: &State, wanted: impl Fn(&siding_slot::ComponentState) -> bool) -> Vec<Component> {
-    state.components().filter(|(_, component)| wanted(component)).map(|(name, _)| name.clone()).collect()
-}
-
-/// What was told, with what must restart: for the image that came, or was left.
-fn told_with_restart(entries: &[LogEntry], store: &Store, nothing: &str) -> Reply {
-    let mut restart = BTreeSet::new();
-    for entry in entries {
-        let images = store.state().get(&entry.component).into_iter();
-        let images = images.flat_map(|state| Slot::ALL.into_iter().filter_map(|slot| state.image(slot)));
-        let concerned =
-            |image: &&SealedImage| [&entry.from, &entry.to].contains(&&Some(image.version.clone()));
-        restart.extend(images.filter(concerned).flat_map(|image| image.restart.clone()));
-    }
-    if restart.is_empty() {
-        return told(entries, nothing);
-    }
-    let restart: Vec<String> = restart.into_iter().collect();
-    let text = text_of(entries) + &format!("to use it, restart: {}", restart.join(", "));
-    Reply::new(text, json_of(entries)).needs_restart(true)
-}
-
-fn told(entries: &[LogEntry], nothing: &str) -> Reply {
-    let text = if entries.is_empty() { nothing.to_owned() } else { text_of(entries) };
-    Reply::new(text, json_of(entries))
-}
-
-fn text_of(entries: &[LogEntry]) -> String {
-    entries.iter().map(|entry| entry_text(entry) + "\n").collect()
-}
-
-fn json_of(entries: &[LogEntry]) -> serde_json::Value {
-    entries.iter().map(entry_json).collect()
-}

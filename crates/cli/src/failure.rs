@@ -176,7 +176,8 @@ impl From<siding_agent::Error> for Failure {
             Error::Patch(error) => return error.into(),
             Error::Apply(error) => return error.into(),
             Error::Slot(error) => return error.into(),
-            Error::Source(_) => Code::Corrupt,
+            Error::Source(_) | Error::Damaged { .. } => Code::Corrupt,
+            Error::Proc { .. } | Error::Checks { .. } => Code::Failed,
             Error::Expired { .. } | Error::OldEpoch { .. } => Code::NotTrusted,
             _ => Code::NotForThis,
         };

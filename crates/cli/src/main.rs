@@ -2,11 +2,12 @@
 //!
 //! Every verb is a function from its arguments to a [`Reply`] or a [`Failure`];
 //! only this file prints the one and exits with the code of the other. `args.rs` is the command line,
-//! `offline.rs` works on files, `device/` on a store, `make.rs` (cargo feature `make`) makes patches.
+//! `offline.rs` works on files, `device.rs` and `change.rs` on a store, `make.rs` (cargo feature `make`) makes patches.
 
 mod args;
 mod bench;
 mod bytes;
+mod change;
 mod chunks;
 #[cfg(feature = "make")]
 mod demo;
@@ -14,6 +15,7 @@ mod device;
 mod failure;
 mod forecast;
 mod frugal;
+mod health;
 mod inspect;
 mod keys;
 mod load;
@@ -24,6 +26,8 @@ mod output;
 #[cfg(feature = "make")]
 mod plan;
 mod progress;
+mod restarts;
+mod slots;
 mod status;
 mod time;
 
@@ -61,19 +65,21 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         #[cfg(feature = "make")]
         Verb::Demo(verb) => demo::demo(verb),
         Verb::Apply(verb) => offline::apply(verb, &show),
+        Verb::Verify(verb) if !verb.slot.is_empty() => slots::verify(verb),
         Verb::Verify(verb) => offline::verify(verb, &show),
         Verb::Inspect(verb) => inspect::inspect(verb),
         Verb::Bench(verb) => bench::bench(verb),
         Verb::Init(verb) => device::init(verb),
         Verb::Install(verb) => device::install(verb, &show),
         Verb::Plan(verb) => device::plan(&verb.what),
-        Verb::Switch(verb) => device::switch(verb),
-        Verb::Confirm(verb) => device::confirm(verb),
-        Verb::Rollback(verb) => device::rollback(verb),
-        Verb::Remove(verb) => device::remove(verb),
+        Verb::Switch(verb) => change::switch(verb),
+        Verb::Confirm(verb) => change::confirm(verb),
+        Verb::Rollback(verb) => change::rollback(verb),
+        Verb::Remove(verb) => change::remove(verb),
         Verb::Boot(verb) => device::boot(verb),
         Verb::Status(verb) => status::status(verb),
         Verb::Log(verb) => status::log(verb),
+        Verb::Health(verb) => health::run(verb),
         Verb::Vacuum(verb) => device::vacuum(verb),
     }
 }

@@ -58,19 +58,49 @@ pub(crate) fn diff(args: &Diff, show: &Show) -> Result<Reply, Failure> {
     let started = Instant::now();
     let keys = args.key.iter().map(|path| keys::private(path)).collect::<Result<Vec<_>, _>>()?;
     let promise = Promise::of(args)?;
-    may_replace(output, &[&args.old, &args.new])?;
-    is_apart(output, &[&args.old, &args.new])?;
+    for output in std::iter::once(output).chain(args.reverse.as_deref()) {
+        may_replace(output, &[&args.old, &args.new])?;
+        is_apart(output, &[&args.old, &args.new])?;
+    }
+    if args.reverse.as_deref().is_some_and(|reverse| is_same(reverse, output)) {
+        return Err(Failure::usage("--reverse names the same file as -o; name another one"));
+    }
     let (old, new) = open_pair(args)?;
     plan::warn(args, &old, &new, show);
     let manifest = promise.manifest(args, &old, &new);
+    let made =
+        make(args, (&old, &new), &manifest, &keys, output, show)?.reply(started.elapsed().as_secs_f64());
+    let Some(reverse) = &args.reverse else { return Ok(made) };
+    let started = Instant::now();
+    let (source, target) = (manifest.target, manifest.source);
+    let back = Manifest { source, target, advisories: Vec::new(), ..manifest };
+    let back = make(args, (&new, &old), &back, &keys, reverse, show)?.reply(started.elapsed().as_secs_f64());
+    Ok(made.and("reverse", back))
+}
+
+/// Makes one patch and puts it in place.
+fn make<'a>(
+    args: &Diff,
+    (old, new): (&Image, &Image),
+    manifest: &'a Manifest,
+    keys: &[PrivateKey],
+    output: &'a Path,
+    show: &Show,
+) -> Result<Made<'a>, Failure> {
     let progress = |step, done, total| show.advance(name_of(step), done, total);
-    let delta = siding_diff::make(&old, &new, args.level.into(), &progress)?;
+    let delta = siding_diff::make(old, new, args.level.into(), &progress)?;
     show.finish();
     let mut bytes = Vec::new();
-    let written = siding_patch::write(&manifest, &delta.chunks, &keys, &mut bytes)?;
+    let written = siding_patch::write(manifest, &delta.chunks, keys, &mut bytes)?;
     put_in_place(output, &bytes)?;
-    let made = Made { output, manifest: &manifest, delta: &delta, written, signatures: keys.len() };
-    Ok(made.reply(started.elapsed().as_secs_f64()))
+    Ok(Made { output, manifest, delta, written, signatures: keys.len() })
+}
+
+/// Whether two paths name one file, be it there already or not.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let real =
+        |path: &Path| fs::canonicalize(folder_of(path)).ok().zip(path.file_name().map(ToOwned::to_owned));
+    real(a).is_some_and(|real_a| Some(real_a) == real(b))
 }
 
 /// Opens both images. That they are of one kind is looked at first: to read a tree may take long.
@@ -125,7 +155,7 @@ impl Promise {
 struct Made<'a> {
     output: &'a Path,
     manifest: &'a Manifest,
-    delta: &'a Delta,
+    delta: Delta,
     /// Its length in bytes.
     written: u64,
     signatures: usize,
@@ -133,7 +163,8 @@ struct Made<'a> {
 
 impl Made<'_> {
     fn reply(&self, seconds: f64) -> Reply {
-        let Self { output, manifest, delta, written, signatures } = *self;
+        let Self { output, manifest, delta, written, signatures } = self;
+        let (written, signatures) = (*written, *signatures);
         let whole = manifest.target.identity.size;
         let (component, from, to) = (&manifest.component, &manifest.source.version, &manifest.target.version);
         let signed = match signatures {

@@ -142,13 +142,15 @@ impl Drop for Out {
 }
 
 pub(crate) fn verify(args: &Verify, mut show: &Show) -> Result<Reply, Failure> {
+    // Without --slot the command line has a patch.
+    let file = args.patch.as_deref().unwrap_or(Path::new("-"));
     let trust = keys::bench_trust(&args.trust)?;
-    let patch = siding_patch::open(reader(&args.patch)?, &trust, &Limits::default())?;
+    let patch = siding_patch::open(reader(file)?, &trust, &Limits::default())?;
     let manifest = patch.manifest().clone();
     let signers: Vec<String> = patch.signers().iter().map(ToString::to_string).collect();
     let paint = Paint::stdout();
     let mut lines = vec![vouched(&trust, &signers)];
-    lines.extend(in_time(args, &manifest)?);
+    lines.extend(in_time(file, &manifest)?);
     lines.extend(args.target.as_deref().map(|target| is_target(target, &manifest)).transpose()?);
     match &args.source {
         None => {
@@ -182,10 +184,10 @@ fn vouched(trust: &Trust, signers: &[String]) -> String {
 }
 
 /// Until when the patch may be used, if its maker says so; an error once that is over.
-fn in_time(args: &Verify, manifest: &Manifest) -> Result<Option<String>, Failure> {
+fn in_time(patch: &Path, manifest: &Manifest) -> Result<Option<String>, Failure> {
     let Some(at) = manifest.expires else { return Ok(None) };
     if at <= crate::time::now() {
-        let message = format!("{}: the patch expired on {}; get a newer one", args.patch.display(), date(at));
+        let message = format!("{}: the patch expired on {}; get a newer one", patch.display(), date(at));
         return Err(Failure::new(Code::NotTrusted, message));
     }
     Ok(Some(format!("expires {}", date(at))))

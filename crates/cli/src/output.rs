@@ -12,19 +12,49 @@ use std::process::ExitCode;
 pub(crate) struct Reply {
     text: String,
     json: Value,
-    restart: bool,
+    /// How the process ends, unless it just ends well.
+    code: Option<Code>,
 }
 
 impl Reply {
     /// Text for people and the same for programs.
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json, restart: false }
+        Self { text: text.into(), json, code: None }
     }
 
     /// The process ends with "done, restart needed".
     #[must_use]
-    pub(crate) fn needs_restart(mut self, restart: bool) -> Self {
-        self.restart = restart;
+    pub(crate) fn needs_restart(self, restart: bool) -> Self {
+        if restart { self.ends_with(Code::Restart) } else { self }
+    }
+
+    /// The process ends with this code, although there is an answer.
+    #[must_use]
+    pub(crate) fn ends_with(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// With another answer after it, which programs find under this name.
+    #[cfg(feature = "make")]
+    #[must_use]
+    pub(crate) fn and(mut self, name: &str, other: Self) -> Self {
+        self.text = format!("{}\n{}", self.text.trim_end(), other.text);
+        self.json[name] = other.json;
+        self
+    }
+
+    /// With these lines after it.
+    #[must_use]
+    pub(crate) fn followed_by(mut self, lines: &str) -> Self {
+        self.text.push_str(lines);
+        self
+    }
+
+    /// With these lines before it.
+    #[must_use]
+    pub(crate) fn after(mut self, lines: String) -> Self {
+        self.text.insert_str(0, &lines);
         self
     }
 
@@ -45,7 +75,7 @@ impl Reply {
         {
             return Failure::io("write", Path::new("the answer"), &error).print(as_json);
         }
-        if self.restart { ExitCode::from(Code::Restart as u8) } else { ExitCode::SUCCESS }
+        self.code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code as u8))
     }
 }
 

@@ -40,6 +40,7 @@ fn component_text(store: &Snapshot, name: &Component, state: &ComponentState) ->
     let paint = Paint::stdout();
     let version = state.active_image().map(|image| image.version.to_string()).unwrap_or_default();
     let headline = match &state.trial {
+        Some(trial) if trial.failed.is_some() => paint.bad("has failed its trial: reboot to leave it"),
         Some(trial) => {
             let until = trial.terms.deadline.map(|at| format!(", until {}", date(at))).unwrap_or_default();
             let tries = format!("{} of {} tries left", trial.tries_left, trial.terms.tries);
@@ -112,6 +113,9 @@ fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'s
     // What was removed by hand is not waiting, but can be named.
     let removed = state.ready().filter(|_| state.active == Slot::Base);
     let hint = match (&state.trial, state.waiting().or(removed)) {
+        (Some(trial), _) if trial.failed.is_some() => {
+            format!("reboot, or `siding rollback {name}` to {} at once", way_back_name(state))
+        }
         (Some(_), _) => {
             let way_back = way_back_name(state);
             format!("`siding confirm {name}` keeps it, `siding rollback {name}` goes back to {way_back}")

@@ -68,7 +68,7 @@ impl Target {
     fn refuses(&self, rule: &str, removed: &[&[u8]], put: Vec<Entry>) {
         let lab = &self.lab;
         let patch = self.patch(removed, put);
-        let current = || tree::facts(&lab.path("store/components/lib/current").canonicalize().unwrap());
+        let current = || tree::facts(&lab.path("store/current/lib").canonicalize().unwrap());
         let (outside, before) = (tree::facts(&lab.path("outside")), current());
         let words = &["not well formed", rule, "report it to its maker"];
         fs::create_dir_all(lab.path("made")).unwrap();
@@ -83,7 +83,7 @@ impl Target {
     /// The next good patch finds nothing in its way.
     fn still_takes_a_good_one(&self) {
         self.lab.ok("install a.siding --trust maker.pub --switch");
-        let current = self.lab.path("store/components/lib/current").canonicalize().unwrap();
+        let current = self.lab.path("store/current/lib").canonicalize().unwrap();
         assert_eq!(tree::facts(&current), tree::facts(&self.lab.path("new-a")));
     }
 }

@@ -278,7 +278,7 @@ impl<'a> Bench<'a> {
 
     /// What a reader of `current` finds. Only the first `init` may be without it, until it is made anew.
     fn current(&self, at: &str) -> Option<Facts> {
-        let link = self.lab.path("store/components/lib/current");
+        let link = self.lab.path("store/current/lib");
         match link.canonicalize() {
             Ok(path) => Some(facts(&path)),
             Err(_) if self.case.before.is_empty() => None,

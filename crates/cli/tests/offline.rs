@@ -417,3 +417,30 @@ fn what_is_wrong_with_a_patch_names_its_file() {
         .complains(&["standard input: the patch ends inside"]);
     lab.run("verify missing --trust maker.pub").complains(&["siding: cannot open the patch missing"]);
 }
+
+/// A device with two slots and no base goes back by a patch of its own.
+#[test]
+fn a_patch_and_its_reverse_lead_there_and_back_byte_for_byte() {
+    let [file, tree] = [Lab::device(), Lab::tree_device()];
+    for lab in [&file, &tree] {
+        lab.write("advisory.json", br#"{"id": "CVE-1", "severity": "high", "text": "a hole"}"#);
+        lab.diff("old new-a -o there --reverse back --to '1.0 (q)' --epoch 3 --product p --restart web --advisory advisory.json")
+            .says(&["there: lib 1.0 → 1.0 (q)", "back: lib 1.0 (q) → 1.0"]);
+        lab.ok("apply there old out --trust maker.pub");
+        lab.ok("apply back out again --trust maker.pub");
+        lab.ok("verify back --trust maker.pub --source new-a --target old");
+        let [there, back] = ["there", "back"].map(|patch| lab.json(&format!("inspect {patch}")));
+        for same in ["component", "epoch", "products", "restart"] {
+            assert_eq!(there[same], back[same], "{same}");
+        }
+    }
+    assert_eq!(file.read("again"), file.read("old"));
+    let facts = |name: &str| common::tree::facts(&tree.path(name));
+    assert_eq!(facts("again"), facts("old"));
+    file.run("diff old new-a -o there --reverse ./there --unsigned")
+        .ends_with(2)
+        .complains(&["the same file as -o"]);
+    file.run("diff old new-a -o there --reverse old --unsigned")
+        .ends_with(2)
+        .complains(&["would overwrite the input"]);
+}

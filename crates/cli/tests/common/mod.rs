@@ -1,6 +1,7 @@
 //! A lab: a directory with keys, images and a store, in which the real `siding` is run.
 #![allow(dead_code)] // each test uses its own part
 
+pub(crate) mod holder;
 pub(crate) mod tree;
 
 use rustix::fs::{FlockOperation, flock};
@@ -51,8 +52,13 @@ impl Lab {
     /// A device that runs version 1.0 of component `lib`, a file, with two patches for it: `a.siding` and
     /// `b.siding`. The images lie beside it as `old`, `new-a` and `new-b`.
     pub(crate) fn device() -> Self {
+        Self::device_of(40_000)
+    }
+
+    /// With images of about so many bytes.
+    pub(crate) fn device_of(len: usize) -> Self {
         let lab = Self::quick();
-        let old = noise(1, 40_000);
+        let old = noise(1, len);
         lab.write("old", &old);
         lab.write("new-a", &changed(&old, 11));
         lab.write("new-b", &changed(&old, 12));
@@ -67,6 +73,17 @@ impl Lab {
         tree::small(&lab.path("new-a"), 2);
         tree::small(&lab.path("new-b"), 3);
         lab.patches_and_base();
+        lab
+    }
+
+    /// Trees `old` and `new` of two files, of which one has changed; no store yet.
+    pub(crate) fn quick_with_trees() -> Self {
+        let lab = Self::quick();
+        for (name, seed) in [("old", 1), ("new", 2)] {
+            fs::create_dir(lab.path(name)).unwrap();
+            lab.write(&format!("{name}/same"), &noise(9, 100_000));
+            lab.write(&format!("{name}/changed"), &noise(seed, 100_000));
+        }
         lab
     }
 
@@ -112,12 +129,12 @@ impl Lab {
 
     /// What a reader of `current` gets for a component that is a file.
     pub(crate) fn current(&self, component: &str) -> Vec<u8> {
-        self.read(&format!("store/components/{component}/current"))
+        self.read(&format!("store/current/{component}"))
     }
 
     /// Where `current` points.
     pub(crate) fn current_link(&self, component: &str) -> String {
-        let link = self.path(format!("store/components/{component}/current"));
+        let link = self.path(format!("store/current/{component}"));
         fs::read_link(link).unwrap().to_string_lossy().into_owned()
     }
 
@@ -139,6 +156,11 @@ impl Lab {
     /// Runs `siding` and waits.
     pub(crate) fn run(&self, line: &str) -> Done {
         finished(line, &self.command(line).output().unwrap())
+    }
+
+    /// Runs a command that [`Lab::command`] made.
+    pub(crate) fn finished(&self, line: &str, command: &mut Command) -> Done {
+        finished(line, &command.output().unwrap())
     }
 
     pub(crate) fn run_of(&self, args: &[&OsStr]) -> Done {

@@ -1,0 +1,147 @@
+//! `siding verify --slot`: whether sealed slots still hold what their seals say.
+
+use crate::args::{SlotName, Verify};
+use crate::bytes::size;
+use crate::failure::{Code, Failure};
+use crate::output::{Paint, Reply, plain};
+use crate::time::now;
+use serde_json::json;
+use siding_agent::{Damage, check};
+use siding_image::Component;
+use siding_slot::{ComponentState, SealedImage, Slot, Snapshot, State, Store};
+
+/// Without `--condemn` the store's lock is not taken, so that a long read holds nobody up.
+pub(crate) fn verify(args: &Verify) -> Result<Reply, Failure> {
+    let root = &args.store.store;
+    let mut store = if args.condemn { Some(Store::open(root)?) } else { None };
+    let view = match &store {
+        Some(store) => Snapshot::clone(store),
+        None => Store::view(root)?,
+    };
+    let mut found = Vec::new();
+    for (component, slot, image) in chosen(&args.slot, view.state())? {
+        let mut finding =
+            Finding { damage: check(&view, &component, slot)?, ..Finding::new(component, slot, image) };
+        let may_condemn = Slot::PATCHED.contains(&slot) && !finding.is_active(view.state());
+        match (&finding.damage, &mut store) {
+            (Some(damage), Some(store)) if may_condemn => {
+                let reason = format!("its image is damaged: {damage}");
+                store.condemn(&finding.component, slot, &reason, now())?;
+                finding.condemned = true;
+            }
+            // Whoever has the lock may have written the slot anew meanwhile.
+            (Some(_), None) => finding.replaced = finding.is_replaced(Store::view(root)?.state()),
+            _ => {}
+        }
+        found.push(finding);
+    }
+    let damaged = found.iter().any(Finding::is_bad);
+    let text = match found.is_empty() {
+        true => "nothing is sealed there".to_owned(),
+        false => found.iter().map(|finding| finding.text(view.state()) + "\n").collect(),
+    };
+    let slots: Vec<_> = found.iter().map(|finding| finding.json(view.state())).collect();
+    let reply = Reply::new(text, json!({ "ok": !damaged, "slots": slots }));
+    Ok(if damaged { reply.ends_with(Code::Corrupt) } else { reply })
+}
+
+/// The sealed slots that are meant, each once, in order of name.
+fn chosen(named: &[SlotName], state: &State) -> Result<Vec<(Component, Slot, SealedImage)>, Failure> {
+    for name in named {
+        let Some(component) = &name.component else { continue };
+        let held = state.require(component).map_err(siding_slot::Error::from)?;
+        if let Some(slot) = name.slot.filter(|slot| held.image(*slot).is_none()) {
+            let component = component.clone();
+            return Err(siding_slot::Error::from(siding_slot::Refusal::NotSealed { component, slot }).into());
+        }
+    }
+    let is_meant = |component: &Component, slot: Slot| {
+        named.iter().any(|name| {
+            name.component.as_ref().is_none_or(|named| named == component)
+                && name.slot.is_none_or(|named| named == slot)
+        })
+    };
+    let mut all = Vec::new();
+    for (component, held) in state.components() {
+        let sealed = Slot::ALL.into_iter().filter(|slot| is_meant(component, *slot));
+        all.extend(sealed.filter_map(|slot| Some((component.clone(), slot, held.image(slot)?.clone()))));
+    }
+    Ok(all)
+}
+
+/// What was found in one slot.
+struct Finding {
+    component: Component,
+    slot: Slot,
+    image: SealedImage,
+    damage: Option<Damage>,
+    /// The slot was emptied for it.
+    condemned: bool,
+    /// The slot was written by another process meanwhile, so that the damage means nothing.
+    replaced: bool,
+}
+
+impl Finding {
+    fn new(component: Component, slot: Slot, image: SealedImage) -> Self {
+        Self { component, slot, image, damage: None, condemned: false, replaced: false }
+    }
+
+    fn is_bad(&self) -> bool {
+        self.damage.is_some() && !self.replaced
+    }
+
+    fn is_active(&self, state: &State) -> bool {
+        state.get(&self.component).is_some_and(|held| held.active == self.slot)
+    }
+
+    fn is_replaced(&self, state: &State) -> bool {
+        state.get(&self.component).and_then(|held| held.image(self.slot)) != Some(&self.image)
+    }
+
+    fn text(&self, state: &State) -> String {
+        let Self { component, slot, image, .. } = self;
+        let (paint, name) = (Paint::stdout(), format!("{component} {} in slot {slot}", image.version));
+        match &self.damage {
+            None => format!("{} {name}: {} read, as sealed", paint.good("ok"), size(image.identity.size)),
+            Some(_) if self.replaced => format!("–  {name} was replaced while it was read"),
+            Some(damage) => {
+                let (damage, remedy) = (plain(&damage.to_string()), self.remedy(state));
+                format!("{} {name}: {damage}\n   {remedy}", paint.bad("damaged"))
+            }
+        }
+    }
+
+    /// What to do about it.
+    fn remedy(&self, state: &State) -> String {
+        let Self { component, slot, .. } = self;
+        let back = |held: &ComponentState| {
+            let to = held.way_back()?;
+            held.image(to).map(|image| format!("{} in {to}", image.version))
+        };
+        match slot {
+            _ if self.condemned => "the slot was emptied; install its patch again to have it back".to_owned(),
+            Slot::Base => format!(
+                "a base is never written again: put the original back at its path, or run {component} from a sealed slot that is whole (`siding switch {component}`); patches cannot start from it as it is"
+            ),
+            _ if self.is_active(state) => {
+                let back = state.get(component).and_then(back).unwrap_or_default();
+                format!(
+                    "it is in use: `siding remove {component}` goes back to the base, `siding rollback {component}` to {back} and denies it; then install its patch again, which replaces it"
+                )
+            }
+            _ => format!(
+                "install its patch again, which replaces it, or empty the slot with `siding verify --slot {component}:{slot} --condemn`"
+            ),
+        }
+    }
+
+    fn json(&self, state: &State) -> serde_json::Value {
+        json!({
+            "component": self.component.as_str(), "slot": self.slot.name(), "version": self.image.version.to_string(),
+            "bytes": self.image.identity.size, "digest": self.image.identity.digest.to_string(),
+            "active": self.is_active(state), "ok": !self.is_bad(), "condemned": self.condemned, "replaced": self.replaced,
+            "file": self.damage.as_ref().map(|damage| &damage.path), "what": self.damage.as_ref().map(|damage| &damage.what),
+            "remedy": self.is_bad().then(|| self.remedy(state)),
+        })
+    }
+}
