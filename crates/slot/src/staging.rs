@@ -10,6 +10,7 @@ use crate::step::Event;
 use crate::{Error, Kind, Result, Store};
 use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Identity, Image, Sink, Version};
 use std::io;
+use std::path::Path;
 
 /// What is to be staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +132,8 @@ impl<'s> Staging<'s> {
     pub fn seal(mut self, source: Option<&Image>) -> Result<Sealed<'s>> {
         let content = self.finish(source)?;
         let Self { store, component, slot, image, now, .. } = self;
-        freeze(store.disk.as_ref(), &store.layout, &component, slot, content.as_ref())
+        let place = store.image_path(&component, slot);
+        freeze(store.disk.as_ref(), &store.layout, (&component, slot), &place, content.as_ref())
             .inspect_err(|error| store.note(error))?;
         store.commit(&[Event::Seal { component: component.clone(), slot, image }], now)?;
         Ok(Sealed { store, component, slot })
@@ -238,11 +240,11 @@ impl Sealed<'_> {
 pub(crate) fn freeze(
     disk: &dyn Disk,
     layout: &Layout,
-    component: &Component,
-    slot: Slot,
+    (component, slot): (&Component, Slot),
+    image: &Path,
     content: Option<&Content>,
 ) -> Result<()> {
-    let (dir, image) = (layout.slot(component, slot), layout.image(component, slot));
+    let dir = layout.slot(component, slot);
     match content {
         Some(Content::Tree(tree)) => {
             let path = layout.tree(component, slot);
@@ -256,12 +258,14 @@ pub(crate) fn freeze(
                 return Err(Error::NotAsWritten { path, what: "SHA-256", expected, got });
             }
         }
+        // A device has its modes from the system.
+        Some(Content::File(_)) | None if disk.look(image).is_ok_and(|there| there.is_block_device()) => {}
         Some(Content::File(_)) | None => {
-            let io = |e| Error::io("freeze", &image, e);
-            let mode = disk.look(&image).map_err(io)?.mode & 0o555;
+            let io = |e| Error::io("freeze", image, e);
+            let mode = disk.look(image).map_err(io)?.mode & 0o555;
             // Opened before, since the mode may forbid it after; flushed after, so that the mode lasts.
-            let file = disk.open(&image, Access::Read).map_err(io)?;
-            disk.set(&image, Attribute::Mode(mode)).and_then(|()| file.flush()).map_err(io)?;
+            let file = disk.open(image, Access::Read).map_err(io)?;
+            disk.set(image, Attribute::Mode(mode)).and_then(|()| file.flush()).map_err(io)?;
         }
     }
     let io = |e| Error::io("freeze", &dir, e);

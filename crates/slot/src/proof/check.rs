@@ -6,8 +6,9 @@ use crate::disk::Disk;
 use crate::layout::Layout;
 use crate::log::What;
 use crate::sim::SimDisk;
-use crate::{Error, Held, Slot, State, Store};
-use std::path::Path;
+use crate::{ComponentState, Error, Held, Slot, State, Store};
+use siding_image::Component;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A moment of a run at which the power was cut.
@@ -52,18 +53,15 @@ impl Check<'_> {
     /// Who knows nothing of a store and follows its links finds what an acknowledged act left, or a later one. (After
     /// a flush of links that failed, or a process that died before it, that is so once the store was opened.)
     fn links_lead_where_they_may(&self, machine: &SimDisk) -> Checked {
-        let layout = Layout::new(Path::new(ROOT));
         let may = || self.run.records.range(self.moment.acknowledged..=self.moment.written);
         let Some((_, (first, _))) = may().next().filter(|(number, _)| **number == self.moment.acknowledged)
         else {
             return Ok(());
         };
         for component in first.components.keys() {
-            let link = machine.read_link(&layout.current(component)).map_err(|e| format!("current: {e}"))?;
-            let leads_to = |state: &State| {
-                let active = state.get(component).map(|held| held.active);
-                active.is_some_and(|active| link == Layout::current_target(component, active))
-            };
+            let link = link(machine, component)?;
+            let leads_to =
+                |state: &State| state.get(component).is_some_and(|held| link == target(component, held));
             if !may().any(|(_, (state, _))| leads_to(state)) {
                 return Err(format!("unopened, current of {component} says {}", link.display()));
             }
@@ -128,12 +126,23 @@ fn holds_what_it_says(store: &Store) -> Checked {
                 Held::Empty | Held::Staging => {}
             }
         }
-        let link = disk.read_link(&layout.current(component)).map_err(|e| format!("current: {e}"))?;
-        if link != Layout::current_target(component, held.active) {
+        let link = link(disk, component)?;
+        if link != target(component, held) {
             return Err(format!("current of {component} says {}", link.display()));
         }
     }
     Ok(())
+}
+
+/// What the link of a component says.
+fn link(disk: &dyn Disk, component: &Component) -> Checked<PathBuf> {
+    disk.read_link(&Layout::new(Path::new(ROOT)).current(component)).map_err(|e| format!("current: {e}"))
+}
+
+/// What it should say.
+fn target(component: &Component, held: &ComponentState) -> PathBuf {
+    let in_store = || Layout::current_target(component, held.active);
+    held.place(held.active).map_or_else(in_store, Path::to_owned)
 }
 
 /// The device boots, whatever is on trial is left, and the next patch comes and is used.
