@@ -12,8 +12,10 @@
 
 mod dialog;
 mod disk;
+mod loader;
 mod machine;
 mod random;
+mod rootfs;
 mod setup;
 mod story;
 mod verb;
@@ -119,14 +121,21 @@ impl Run {
     fn new(setup: &Setup, work: &Path, options: &Options) -> Result<Self> {
         let disk = Disk::new(work)?;
         let mut story = Story::default();
-        let app = app(setup, &disk, &mut story)?;
-        boot_files(setup, &disk, work)?;
-        let disk = disk.assemble(&[])?;
+        let mut init = vec![app(setup, &disk, &mut story)?];
+        let (mut slots, mut variables) = (vec![], vec![]);
+        if rootfs::is_known(setup) {
+            let (more, image) = rootfs::component(setup, &disk, &mut story)?;
+            init.extend(more);
+            slots.push(("slot-a", image));
+            variables.push("siding_rootfs_slot=a");
+        }
+        boot_files(setup, &disk, work, &variables)?;
+        let disk = disk.assemble(&slots)?;
         let (seed, rounds) = (options.seed, options.rounds);
         let (cuts, bad) = (BTreeMap::new(), vec![]);
         let mut run = Self { work: work.to_owned(), disk, seed, rounds, story, cuts, bad };
         let mut machine = run.power_on(0, Cut::Never)?;
-        match run.story.found(&mut machine, &[app]) {
+        match run.story.found(&mut machine, &init) {
             Ok(()) => Ok(run),
             Err(end) => {
                 Err(format!("cannot make the store in the virtual machine: {end:?}\nsee {}", work.display()))
@@ -168,15 +177,16 @@ impl Run {
     fn plan(&self, random: &mut Random) -> Cut {
         let (kind, nth, part) = (random.below(100), random.below(6), random.part());
         let took = |verb: &str| self.story.took.get(verb).copied().unwrap_or(Duration::from_millis(300));
-        let at_last = Duration::from_secs(90);
+        // A boot takes 4 s on an idle machine and half a minute on a busy one.
+        let at_last = took("power-on") * 3 + Duration::from_secs(20);
         let after =
             |mark, nth, most: Duration| Cut::After { mark, nth, delay: most.mul_f64(part * 1.1), at_last };
         match kind {
-            0..25 => Cut::At(Duration::from_secs(60).mul_f64(part)),
+            0..25 => Cut::At(at_last.mul_f64(part)),
             25..50 => after("DOING siding", nth, took("install")),
             50..65 => after("DOING siding switch", 0, took("switch")),
             65..75 => after("DOING siding install", nth / 3, took("install")),
-            75..85 => after("LOADER", nth / 3, Duration::from_secs(5)),
+            75..85 => after("LOADER", nth / 3, took("power-on") / 2),
             85..95 => after("DOING siding boot", nth / 3, took("boot")),
             _ => after("DOING reboot", nth / 3, Duration::from_secs(3)),
         }
@@ -200,9 +210,10 @@ impl Run {
         let by: Vec<String> = self.cuts.iter().map(|(doing, n)| format!("{n} in {doing}")).collect();
         let Story { boots, verbs, fallbacks, .. } = &self.story;
         format!(
-            "{cuts} cuts ({}), {boots} boots checked, {verbs} verbs done, {fallbacks} trials fell back, {} bad\n\
+            "{cuts} cuts ({}), {boots} boots checked, {verbs} verbs done, {fallbacks} trials fell back, {} of them by GRUB, {} bad\n\
              seed {}: cargo xtask powercut vm --rounds {} --seed {}",
             by.join(", "),
+            self.story.loader.gave_up,
             self.bad.len(),
             self.seed,
             self.rounds,
@@ -212,12 +223,12 @@ impl Run {
 }
 
 /// What the loader needs.
-fn boot_files(setup: &Setup, disk: &Disk, work: &Path) -> Result<()> {
+fn boot_files(setup: &Setup, disk: &Disk, work: &Path, variables: &[&str]) -> Result<()> {
     disk.copy(&setup.kernel, "boot/vmlinuz")?;
     disk.copy(&setup.initrd(work, include_str!("vm/init.sh"), &[])?, "boot/initrd")?;
     disk.write("boot/grub/grub.cfg", include_bytes!("vm/grub.cfg"))?;
     disk.copy(&workspace().join("contrib/grub/siding.cfg"), "boot/grub/siding.cfg")?;
-    disk.environment(&[])
+    disk.environment(variables)
 }
 
 /// A component that lives in the store: a real library and three patches for it. Gives the words that found it.
@@ -237,7 +248,7 @@ fn app(setup: &Setup, disk: &Disk, story: &mut Story) -> Result<String> {
         bytes.iter_mut().skip(100_000).step_by(5000).for_each(|byte| *byte ^= letter as u8);
         fs::write(&image, &bytes).map_err(|e| format!("cannot write {}: {e}", image.display()))?;
         story.images.insert(("app".into(), version.clone()), setup::sha256(&bytes)?);
-        let patch = disk.at("data").join(story::file_name("app", &version));
+        let patch = disk.at("data").join(story::file_name("app", "3.0.20", &version));
         let key = disk.at("key.key");
         let [old, image, patch, key] = [&old, &image, &patch, &key].map(|path| path.to_string_lossy());
         let mut args = vec!["diff", &*old, &*image, "-o", &*patch, "--key", &*key];

@@ -30,6 +30,11 @@ sums() {
 booted() {
     slot=$(sed -n 's/.*siding\.rootfs=\([a-z]*\).*/\1/p' /proc/cmdline)
     echo "FACT booted ${slot:-none}"
+    case $slot in
+        a) mount -t ext4 -o ro ${disk}p4 /root-slot ;;
+        b) mount -t ext4 -o ro ${disk}p5 /root-slot ;;
+    esac
+    [ -f /root-slot/version ] && echo "FACT version $(cat /root-slot/version)"
     for pair in a:4 b:5; do
         echo "FACT part ${pair%:*} $(sha256sum < ${disk}p${pair#*:})"
     done
@@ -51,7 +56,7 @@ while read -r verb rest; do
         sums) sums; code=$? ;;
         booted) booted; code=$? ;;
         env) environment; code=$? ;;
-        sh) eval "$rest" 2>&1 | sed 's/^/OUT /'; code=$? ;;
+        sh) (eval "$rest") > /tmp/out 2>&1; code=$?; sed 's/^/OUT /' /tmp/out ;;
         reboot) reboot -n -f ;;
         *) code=127 ;;
     esac

@@ -2,6 +2,7 @@
 //!
 //! The story is told by the host, a line at a time, so that it always knows what was begun and what acknowledged.
 
+use super::loader::{Environment, Loader, ROOTFS};
 use super::machine::{End, Machine, Told};
 use super::random::Random;
 use super::verb::{Begun, Verb, explain};
@@ -24,6 +25,7 @@ pub(super) struct Story {
     status: Value,
     /// What is going on just now.
     pub(super) doing: String,
+    pub(super) loader: Loader,
     pub(super) boots: u64,
     pub(super) verbs: u64,
     pub(super) fallbacks: u64,
@@ -66,20 +68,25 @@ impl Story {
         self.wait_for_boot(machine)?;
         self.boots += 1;
         let found = self.ask_status(machine)?;
+        let (booted, environment) = (machine.demand("booted")?.facts, self.environment(machine)?);
         let earlier = self.begun.clone();
         self.verb(machine, Verb::Boot)?;
         let lines = self.read_log(machine)?;
-        self.check_found(&found, &earlier, &lines)?;
+        let world = self.check_found(&found, &earlier, &lines)?;
+        self.check_started(&world, &booted, &environment, !earlier.is_empty(), &lines)?;
         self.settle(machine, lines)?;
         self.check_history(machine)?;
         self.check_images(machine)
     }
 
     fn wait_for_boot(&mut self, machine: &mut Machine) -> Told<()> {
+        let began = Instant::now();
         self.doing = "firmware".to_owned();
-        machine.wait_for("LOADER ")?;
+        let started = machine.wait_for("LOADER ")?;
+        self.loader.start(&started)?;
         self.doing = "kernel".to_owned();
         machine.wait_for("READY")?;
+        self.took.insert("power-on", began.elapsed());
         self.doing = "idle".to_owned();
         Ok(())
     }
@@ -92,7 +99,7 @@ impl Story {
     }
 
     fn verb(&mut self, machine: &mut Machine, verb: Verb) -> Told<()> {
-        let words = verb.words(|component, version| format!("/data/{}", file_name(component, version)));
+        let words = verb.words();
         let name = verb.name();
         self.begun.push(Begun::new(verb));
         let began = Instant::now();
@@ -117,6 +124,9 @@ impl Story {
         self.fallbacks += lines.iter().filter(|line| line.event == "fall-back").count() as u64;
         let status = self.ask_status(machine)?;
         world.compare(&status)?;
+        if world.0.contains_key(ROOTFS) {
+            self.environment(machine)?.follows(&world)?;
+        }
         (self.world, self.status) = (world, status);
         self.log.extend(lines);
         self.begun.clear();
@@ -124,7 +134,7 @@ impl Story {
     }
 
     /// What was found before anything wrote: a state between two records, and none before the last acknowledged.
-    fn check_found(&self, found: &Value, earlier: &[Begun], lines: &[Line]) -> Told<()> {
+    fn check_found(&self, found: &Value, earlier: &[Begun], lines: &[Line]) -> Told<World> {
         let (mut world, mut possible) = (self.world.clone(), Vec::new());
         for at in 0..=lines.len() {
             let (before, after) = (at.checked_sub(1).and_then(|at| lines.get(at)), lines.get(at));
@@ -138,13 +148,48 @@ impl Story {
             }
         }
         let fits = |(enough, world): &(bool, World)| *enough && world.compare(found).is_ok();
-        match possible.iter().any(fits) {
-            true => Ok(()),
-            false => Err(End::Bad(format!(
+        match possible.into_iter().find(fits) {
+            Some((_, world)) => Ok(world),
+            None => Err(End::Bad(format!(
                 "after the cut the record held what cannot be: {found}\n  last known: {:?}\n  begun: {earlier:?}",
                 self.world
             ))),
         }
+    }
+
+    /// What the loader started, against its variables, the record as it was found, and the bytes of both partitions.
+    fn check_started(
+        &self,
+        found: &World,
+        booted: &[String],
+        environment: &Environment,
+        stale: bool,
+        lines: &[Line],
+    ) -> Told<()> {
+        let Some(held) = found.0.get(ROOTFS) else { return Ok(()) };
+        let fact = |name: &str| booted.iter().find_map(|fact| fact.strip_prefix(name)).unwrap_or_default();
+        let slot = fact("booted ");
+        self.loader.check(slot, environment, held, stale)?;
+        self.loader.check_trial(held)?;
+        for (slot, version) in held.sealed() {
+            let expected =
+                self.images.get(&(ROOTFS.to_owned(), version.to_owned())).cloned().unwrap_or_default();
+            if expected.is_empty() || fact(&format!("part {slot} ")) != expected {
+                return Err(End::Bad(format!("partition {slot} does not hold {version}: {booted:?}")));
+            }
+        }
+        let version = held.sealed().find(|(name, _)| *name == slot).map_or("", |(_, version)| version);
+        let stray = lines.iter().any(|line| line.event == "stray");
+        if fact("version ") != version || version.is_empty() && !stray {
+            return Err(End::Bad(format!("running is not {version:?}, which slot {slot} holds: {booted:?}")));
+        }
+        Ok(())
+    }
+
+    fn environment(&self, machine: &mut Machine) -> Told<Environment> {
+        let facts = machine.demand("env")?.facts;
+        let block = facts.iter().find_map(|fact| fact.strip_prefix("env ")).unwrap_or_default();
+        Ok(Environment::of_block(block))
     }
 
     /// Whether the lines that were read before are still the same.
@@ -164,7 +209,7 @@ impl Story {
     /// The bytes of every sealed slot, and where `current` leads.
     fn check_images(&mut self, machine: &mut Machine) -> Told<()> {
         let answer = machine.ask("sums")?;
-        for (name, component) in &self.world.0 {
+        for (name, component) in self.world.0.iter().filter(|(name, _)| *name != ROOTFS) {
             for (slot, version) in component.sealed() {
                 let sum = self.images.get(&(name.clone(), version.to_owned())).cloned().unwrap_or_default();
                 let expected = format!("sum {name} {slot} {sum}");
@@ -194,24 +239,28 @@ impl Story {
             Some((value["component"].as_str()?.to_owned(), value["ready"].as_str()?.to_owned()))
         };
         let waiting: Vec<_> = all.into_iter().flatten().filter_map(ready).collect();
-        let of = |(of, version): &&(String, String)| *of == component && version.contains('(');
+        // A base is never a target; where there is none, a patch leads from what is in use to any other.
+        let base = held.sealed().find(|(slot, _)| *slot == "base").map(|(_, version)| version);
+        let from = base.unwrap_or(held.version()).to_owned();
+        let of = |(of, version): &&(String, String)| *of == component && *version != from;
         let versions: Vec<String> =
             self.images.keys().filter(of).map(|(_, version)| version.clone()).collect();
         let version = random.pick(&versions)?.clone();
+        let patch = file_name(&component, &from, &version);
         let tries = 1 + random.below(2);
         let chance = random.below(100);
-        let patched = held.active != "base";
+        let patched = base.is_some() && held.active != "base";
         match chance {
-            0..25 if on_trial => Some(Verb::Confirm),
-            25..40 if held.trial.is_some() => Some(Verb::Rollback { component }),
-            40..45 => Some(Verb::Vacuum),
+            0..35 if on_trial => Some(Verb::Confirm),
+            35..55 if held.trial.is_some() => Some(Verb::Rollback { component }),
+            55..60 => Some(Verb::Vacuum),
             _ if on_trial => None,
             0..40 if !waiting.is_empty() => Some(Verb::Switch { waiting, tries }),
-            45..55 if patched => Some(Verb::Remove { component }),
-            55..60 if patched => Some(Verb::Rollback { component }),
-            60..65 => None,
-            65..75 => Some(Verb::Install { component, version, tries: Some(tries) }),
-            _ => Some(Verb::Install { component, version, tries: None }),
+            40..48 if patched => Some(Verb::Remove { component }),
+            48..55 if patched => Some(Verb::Rollback { component }),
+            60..62 => None,
+            62..75 => Some(Verb::Install { component, version, patch, tries: Some(tries) }),
+            _ => Some(Verb::Install { component, version, patch, tries: None }),
         }
     }
 
@@ -229,7 +278,7 @@ impl Story {
 }
 
 /// The file of a patch.
-pub(super) fn file_name(component: &str, version: &str) -> String {
-    let tidy: String = version.chars().filter(char::is_ascii_alphanumeric).collect();
-    format!("{component}-{tidy}.siding")
+pub(super) fn file_name(component: &str, from: &str, to: &str) -> String {
+    let [from, to] = [from, to].map(|version| version.replace([' ', '(', ')'], ""));
+    format!("{component}-{from}-{to}.siding")
 }

@@ -1,5 +1,6 @@
 //! What the story asks of the store, and which lines of the log follow from it.
 
+use super::loader::ROOTFS;
 use super::world::{Held, Judged, Line, World};
 
 /// One thing asked for.
@@ -11,6 +12,7 @@ pub(super) enum Verb {
     Install {
         component: String,
         version: String,
+        patch: String,
         tries: Option<u64>,
     },
     /// Switches what waits: these slots.
@@ -44,13 +46,13 @@ struct Want {
 }
 
 impl Verb {
-    /// As the guest is told; `patch` names the file of a version's patch.
-    pub(super) fn words(&self, patch: impl Fn(&str, &str) -> String) -> String {
+    /// As the guest is told.
+    pub(super) fn words(&self) -> String {
         let rest = match self {
             Self::Boot => "boot".to_owned(),
-            Self::Install { component, version, tries } => {
+            Self::Install { patch, tries, .. } => {
                 let switch = tries.map(|tries| format!(" --switch --tries {tries}")).unwrap_or_default();
-                format!("install {} --retry-denied{switch}", patch(component, version))
+                format!("install /data/{patch} --retry-denied{switch}")
             }
             Self::Switch { tries, .. } => format!("switch --tries {tries}"),
             Self::Confirm => "confirm".to_owned(),
@@ -80,10 +82,23 @@ impl Verb {
         let want = |event, component: &String, must| Want { event, component: component.clone(), must };
         let trials = || world.0.iter().filter_map(|(name, held)| held.trial.map(|tries| (name, tries)));
         match self {
-            Self::Boot => trials()
-                .map(|(name, left)| want(if left == 0 { "fall-back" } else { "try" }, name, true))
-                .collect(),
-            Self::Install { component, version, tries } => {
+            Self::Boot => {
+                let mut wants = Vec::new();
+                for (name, held) in &world.0 {
+                    let event = match held.trial {
+                        None => "stray",
+                        Some(_) if name == ROOTFS => "try|fall-back",
+                        Some(0) => "fall-back",
+                        Some(_) => "try",
+                    };
+                    wants.push(want(event, name, held.trial.is_some()));
+                    if name == ROOTFS {
+                        wants.push(want("stray", name, false));
+                    }
+                }
+                wants
+            }
+            Self::Install { component, version, tries, .. } => {
                 let held = world.0.get(component);
                 let is = |held: &super::world::Component| held.sealed().any(|(_, is)| is == version);
                 let there = held.is_some_and(is);
@@ -130,7 +145,9 @@ impl Begun {
         let mut wants = opening.chain(self.verb.wants(world)).peekable();
         let mut world = world.clone();
         for line in lines {
-            let fits = |want: &Want| want.event == line.event && want.component == line.component;
+            let fits = |want: &Want| {
+                want.event.split('|').any(|event| event == line.event) && want.component == line.component
+            };
             loop {
                 match wants.next() {
                     Some(want) if fits(&want) => break,
@@ -174,3 +191,6 @@ pub(super) fn explain(world: &World, begun: &[Begun], lines: &[Line]) -> Judged<
     }
     Err(why)
 }
+
+#[cfg(test)]
+mod tests;
