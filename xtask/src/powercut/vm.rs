@@ -210,7 +210,8 @@ impl Run {
         let by: Vec<String> = self.cuts.iter().map(|(doing, n)| format!("{n} in {doing}")).collect();
         let Story { boots, verbs, fallbacks, .. } = &self.story;
         format!(
-            "{cuts} cuts ({}), {boots} boots checked, {verbs} verbs done, {fallbacks} trials fell back, {} of them by GRUB, {} bad\n\
+            "{cuts} cuts ({}), {boots} boots checked, {verbs} verbs done, {fallbacks} trials fell back, \
+             {} by GRUB, {} bad\n\
              seed {}: cargo xtask powercut vm --rounds {} --seed {}",
             by.join(", "),
             self.story.loader.gave_up,

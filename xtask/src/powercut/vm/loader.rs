@@ -109,3 +109,6 @@ impl Loader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,14 +56,14 @@ pub(super) enum Held {
 pub(super) struct Component {
     pub(super) slots: BTreeMap<String, Held>,
     pub(super) active: String,
-    previous: Option<String>,
+    pub(super) previous: Option<String>,
     /// How many tries are left.
     pub(super) trial: Option<u64>,
     /// How many the last trial had.
     pub(super) granted: Option<u64>,
     /// How often the active slot has changed.
     pub(super) turn: u64,
-    denied: BTreeSet<String>,
+    pub(super) denied: BTreeSet<String>,
 }
 
 impl Component {
