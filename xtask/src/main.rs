@@ -2,6 +2,7 @@
 //!
 //! * [`corpus`] measures whole `siding` processes, and other tools beside them, on real pairs of versions;
 //! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
+//! * [`loaders`] checks what boot loaders are told with their own tools;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
 //! * [`scaling`] measures what an apply costs as images grow and their change does not.
@@ -9,6 +10,7 @@
 mod compare;
 mod corpus;
 mod instructions;
+mod loaders;
 mod machine;
 mod measure;
 mod plot;
@@ -28,10 +30,19 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((chore, rest)) if chore == "corpus" => corpus::run(rest),
         Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
+        Some((chore, rest)) if chore == "loaders" => loaders::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
         Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
         Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
-        _ => Err([corpus::USAGE, instructions::USAGE, plot::USAGE, powercut::USAGE, scaling::USAGE].join("\n\n")),
+        _ => Err([
+            corpus::USAGE,
+            instructions::USAGE,
+            loaders::USAGE,
+            plot::USAGE,
+            powercut::USAGE,
+            scaling::USAGE,
+        ]
+        .join("\n\n")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

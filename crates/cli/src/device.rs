@@ -88,7 +88,7 @@ fn installed_text(done: &Installed, state: &State) -> String {
     if !done.switched {
         return text + &format!("next: `siding switch {component}`");
     }
-    text += &match state.get(component).and_then(|state| state.trial) {
+    text += &match state.get(component).and_then(|state| state.trial.as_ref()) {
         Some(trial) => format!(
             "active, on trial: {} restarts to `siding confirm {component}`; the one after that rolls it back",
             trial.tries_left

@@ -113,7 +113,7 @@ fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'s
     let removed = state.ready().filter(|_| state.active == Slot::Base);
     let hint = match (&state.trial, state.waiting().or(removed)) {
         (Some(_), _) => {
-            let way_back = image_name(state, state.way_back());
+            let way_back = way_back_name(state);
             format!("`siding confirm {name}` keeps it, `siding rollback {name}` goes back to {way_back}")
         }
         (None, Some(slot)) => format!("`siding switch {name}` to use {}", image_name(state, slot)),
@@ -129,7 +129,7 @@ fn next_text(name: &Component, state: &ComponentState) -> String {
     match next_boot(state, now()) {
         NextBoot::Continues => format!("goes on with {active}"),
         NextBoot::SpendsTry { left } => {
-            let back = image_name(state, state.way_back());
+            let back = way_back_name(state);
             format!(
                 "tries {active}, {left} more after that; without `siding confirm {name}` then back to {back}"
             )
@@ -138,6 +138,10 @@ fn next_text(name: &Component, state: &ComponentState) -> String {
             format!("goes back to {}: {}", image_name(state, to), plain(&reason))
         }
     }
+}
+
+fn way_back_name(state: &ComponentState) -> String {
+    state.way_back().map_or_else(|| "nothing".to_owned(), |slot| image_name(state, slot))
 }
 
 fn image_name(state: &ComponentState, slot: Slot) -> String {

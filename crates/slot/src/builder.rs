@@ -72,8 +72,8 @@ impl Builder {
     }
 
     pub(crate) fn on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            Ok(_) if !is_block_device(path) => {
+        match disk.find(path) {
+            Ok(Some(there)) if !there.is_block_device() => {
                 Err(Error::io("create", path, io::ErrorKind::AlreadyExists.into()))
             }
             _ => Ok(Self { disk, root: path.to_owned(), plan: None, claims: Vec::new(), holes: None }),
@@ -93,7 +93,7 @@ impl Builder {
     /// as many are taken to be zeros as take no space in `source`, and in a file all by which it grows: what
     /// is refused does not fit even then. Free is what the filesystem gives to users without privileges.
     pub fn made_from(&mut self, source: &Image) {
-        self.holes = Some(Holes::of(source));
+        self.holes = Some(Holes::of(self.disk.as_ref(), source));
     }
 
     /// What an image of `target` needs here, and what is free; writes nothing. `fresh` are the contents that
@@ -182,7 +182,7 @@ impl Builder {
     /// Refuses an image that cannot fit, if what it is made from is known. A device has the room it has.
     fn admit(&self, target: &Content, fresh: &[FileRef], there: u64) -> Result<()> {
         let Some(holes) = self.holes else { return Ok(()) };
-        if is_block_device(&self.root) {
+        if is_block_device(self.disk.as_ref(), &self.root) {
             return Ok(());
         }
         let zeros = holes.in_target(&target.identity());
@@ -314,9 +314,8 @@ fn below(root: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) }
 }
 
-fn is_block_device(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_block_device())
+fn is_block_device(disk: &dyn Disk, path: &Path) -> bool {
+    disk.look(path).is_ok_and(|there| there.is_block_device())
 }
 
 fn is_root() -> bool {

@@ -1,52 +1,61 @@
-//! The record's payload: a state, and the log entries of the change that made it, as deterministic CBOR.
+//! The record's payload: a state, and the end of the log, as deterministic CBOR.
 //!
 //! `docs/design.md` ("The record") is the definition. Decoding accepts exactly what encoding gives, and only
 //! states in which every component has its base and an active image.
 
-use crate::log::LogEntry;
-use crate::state::{ComponentState, Denied, Fallback, Held, SealedImage, Slot, State, Trial, TrialTerms};
+use crate::log::{LogEntry, Numbered, Tail};
+use crate::state::{
+    ComponentState, Denied, Fallback, Held, Places, SealedImage, Slot, State, Trial, TrialTerms,
+};
 use minicbor::{Decoder, Encoder};
 use siding_image::{Component, Digest, Identity, Kind, Version};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Why a payload is not one.
 pub(crate) type Bad = minicbor::decode::Error;
 
-pub(crate) fn encode(state: &State, entries: &[LogEntry]) -> Vec<u8> {
+pub(crate) fn encode(state: &State, tail: &Tail) -> Vec<u8> {
     let mut out = Encoder::new(Vec::new());
-    array(&mut out, 2);
+    array(&mut out, 3);
     array(&mut out, state.components.len());
     state.components.iter().for_each(|(name, component)| encode_component(&mut out, name, component));
-    array(&mut out, entries.len());
-    entries.iter().for_each(|entry| encode_entry(&mut out, entry));
+    number(&mut out, tail.after);
+    array(&mut out, tail.entries.len());
+    tail.entries.iter().for_each(|entry| encode_entry(&mut out, entry));
     out.into_writer()
 }
 
-pub(crate) fn decode(payload: &[u8]) -> Result<(State, Vec<LogEntry>), Bad> {
+pub(crate) fn decode(payload: &[u8]) -> Result<(State, Tail), Bad> {
     let mut input = Decoder::new(payload);
-    fields(&mut input, 2)?;
+    fields(&mut input, 3)?;
     let components = list(&mut input, decode_component)?;
-    let entries = list(&mut input, decode_entry)?;
+    let tail = Tail { after: input.u64()?, entries: list(&mut input, decode_entry)? };
     let state = State { components: BTreeMap::from_iter(components) };
     // Equal bytes exclude leftovers, other orders, duplicates and longer encodings, all at once.
-    if encode(&state, &entries) != payload {
+    if encode(&state, &tail) != payload {
         return Err(Bad::message("the encoding is not canonical"));
     }
     state.components.values().try_for_each(check)?;
-    Ok((state, entries))
+    Ok((state, tail))
 }
 
 /// What must be true of every component, whoever wrote the record.
 fn check(component: &ComponentState) -> Result<(), Bad> {
-    if component.image(Slot::Base).is_none() {
-        return Err(Bad::message("a component has no base"));
+    if component.image(Slot::Base).is_some() == component.places.is_some() {
+        return Err(Bad::message("a component has neither a base nor two places, or both"));
     }
     if component.active_image().is_none() {
         return Err(Bad::message("an active slot holds no image"));
     }
     if component.active == Slot::Base && component.trial.is_some() {
         return Err(Bad::message("a base is on trial"));
+    }
+    if component.trial.is_some() && component.way_back().is_none() {
+        return Err(Bad::message("a trial has no way back"));
     }
     if component.denied.len() > Denied::MOST {
         return Err(Bad::message("more denials than are ever kept"));
@@ -92,16 +101,23 @@ fn optional<T>(out: &mut Out, value: Option<T>, encode: impl FnOnce(&mut Out, T)
 }
 
 fn encode_component(out: &mut Out, name: &Component, component: &ComponentState) {
-    array(out, 10);
+    array(out, 12);
     text(out, name.as_str());
     Slot::ALL.into_iter().for_each(|slot| encode_held(out, component.held(slot)));
     text(out, component.active.name());
     optional(out, component.previous, |out, slot| text(out, slot.name()));
-    optional(out, component.trial, encode_trial);
+    optional(out, component.trial.as_ref(), encode_trial);
     number(out, component.floor);
     array(out, component.denied.len());
     component.denied.iter().for_each(|denied| encode_denied(out, denied));
     optional(out, component.last_rollback.as_ref(), encode_fallback);
+    number(out, component.turn);
+    optional(out, component.places.as_ref(), |out, places| {
+        array(out, 2);
+        for place in [&places.a, &places.b] {
+            infallible(out.bytes(place.as_os_str().as_bytes()));
+        }
+    });
 }
 
 fn encode_held(out: &mut Out, held: &Held) {
@@ -121,12 +137,13 @@ fn encode_held(out: &mut Out, held: &Held) {
     number(out, image.installed_at);
 }
 
-fn encode_trial(out: &mut Out, trial: Trial) {
-    array(out, 4);
+fn encode_trial(out: &mut Out, trial: &Trial) {
+    array(out, 5);
     number(out, trial.terms.tries.into());
     optional(out, trial.terms.deadline, number);
     number(out, trial.tries_left.into());
     number(out, trial.started);
+    optional(out, trial.failed.as_deref(), text);
 }
 
 fn encode_denied(out: &mut Out, denied: &Denied) {
@@ -144,8 +161,9 @@ fn encode_fallback(out: &mut Out, fallback: &Fallback) {
     number(out, fallback.at);
 }
 
-fn encode_entry(out: &mut Out, entry: &LogEntry) {
-    array(out, 7);
+fn encode_entry(out: &mut Out, Numbered { sequence, entry }: &Numbered) {
+    array(out, 8);
+    number(out, *sequence);
     number(out, entry.at);
     text(out, entry.what.name());
     text(out, entry.component.as_str());
@@ -198,7 +216,7 @@ fn decode_digest(input: &mut In<'_>) -> Result<Digest, Bad> {
 }
 
 fn decode_component(input: &mut In<'_>) -> Result<(Component, ComponentState), Bad> {
-    fields(input, 10)?;
+    fields(input, 12)?;
     let name = parsed(input)?;
     let state = ComponentState {
         base: decode_held(input)?,
@@ -210,6 +228,8 @@ fn decode_component(input: &mut In<'_>) -> Result<(Component, ComponentState), B
         floor: input.u64()?,
         denied: list(input, decode_denied)?,
         last_rollback: maybe(input, decode_fallback)?,
+        turn: input.u64()?,
+        places: maybe(input, decode_places)?,
     };
     Ok((name, state))
 }
@@ -242,9 +262,15 @@ fn decode_held(input: &mut In<'_>) -> Result<Held, Bad> {
 }
 
 fn decode_trial(input: &mut In<'_>) -> Result<Trial, Bad> {
-    fields(input, 4)?;
+    fields(input, 5)?;
     let terms = TrialTerms { tries: input.u32()?, deadline: maybe(input, In::u64)? };
-    Ok(Trial { terms, tries_left: input.u32()?, started: input.u64()? })
+    Ok(Trial { terms, tries_left: input.u32()?, started: input.u64()?, failed: maybe(input, owned)? })
+}
+
+fn decode_places(input: &mut In<'_>) -> Result<Places, Bad> {
+    fields(input, 2)?;
+    let mut place = || Ok(PathBuf::from(OsStr::from_bytes(input.bytes()?)));
+    Ok(Places { a: place()?, b: place()? })
 }
 
 fn decode_denied(input: &mut In<'_>) -> Result<Denied, Bad> {
@@ -258,9 +284,10 @@ fn decode_fallback(input: &mut In<'_>) -> Result<Fallback, Bad> {
     Ok(Fallback { version: parsed(input)?, reason: owned(input)?, at: input.u64()? })
 }
 
-fn decode_entry(input: &mut In<'_>) -> Result<LogEntry, Bad> {
-    fields(input, 7)?;
-    Ok(LogEntry {
+fn decode_entry(input: &mut In<'_>) -> Result<Numbered, Bad> {
+    fields(input, 8)?;
+    let sequence = input.u64()?;
+    let entry = LogEntry {
         at: input.u64()?,
         what: parsed(input)?,
         component: parsed(input)?,
@@ -268,7 +295,8 @@ fn decode_entry(input: &mut In<'_>) -> Result<LogEntry, Bad> {
         to: maybe(input, parsed)?,
         slot: maybe(input, parsed)?,
         reason: maybe(input, owned)?,
-    })
+    };
+    Ok(Numbered { sequence, entry })
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
     /// What the symbolic link at `path` says.
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
+    /// The same thing with every symbolic link on the way, and at its end, followed.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
     /// The names of the extended attributes of what is at `path`, of a symbolic link itself.
     fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>>;
     /// The description of the directory at `root` with all that is below it; every byte of its files is read.
@@ -55,6 +57,17 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?];
         file.read_at(0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// As [`look`](Self::look); `None` if nothing is there.
+    fn find(&self, path: &Path) -> io::Result<Option<Seen>> {
+        match self.look(path) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// How much more can be written to the filesystem of the directory at `path`.
@@ -170,3 +183,37 @@ pub(crate) enum Attribute<'a> {
     /// The time of modification: seconds since 1970 and nanoseconds.
     Modified(i64, u32),
 }
+
+/// For a disk of a test that stands before another one, which its method `below` gives: the verbs that only read
+/// go to that.
+#[cfg(test)]
+macro_rules! reading_goes_below {
+    () => {
+        fn look(&self, path: &std::path::Path) -> std::io::Result<crate::disk::Seen> {
+            self.below().look(path)
+        }
+        fn list(&self, path: &std::path::Path) -> std::io::Result<Vec<std::ffi::OsString>> {
+            self.below().list(path)
+        }
+        fn read_link(&self, path: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
+            self.below().read_link(path)
+        }
+        fn resolve(&self, path: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
+            self.below().resolve(path)
+        }
+        fn xattr_names(&self, path: &std::path::Path) -> std::io::Result<Vec<Vec<u8>>> {
+            self.below().xattr_names(path)
+        }
+        fn scan(&self, root: &std::path::Path) -> Result<siding_image::Tree, siding_image::Error> {
+            self.below().scan(root)
+        }
+        fn check(&self, image: &siding_image::Image) -> Result<(), siding_image::Error> {
+            self.below().check(image)
+        }
+        fn lock(&self, path: &std::path::Path) -> std::io::Result<Option<Box<dyn crate::disk::Lock>>> {
+            self.below().lock(path)
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use reading_goes_below;

@@ -59,13 +59,19 @@ impl Layout {
         self.slot(component, slot).join("checkpoint")
     }
 
-    /// The link that names the active slot's image.
-    pub(crate) fn current(&self, component: &Component) -> PathBuf {
-        self.component(component).join("current")
+    /// The links that name the active slots' images, by component.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.root.join("current")
     }
 
-    /// What `current` says: relative, so that a store can be mounted anywhere.
-    pub(crate) fn current_target(slot: Slot) -> PathBuf {
-        Path::new(slot.name()).join("image")
+    /// The link that names the active slot's image.
+    pub(crate) fn current(&self, component: &Component) -> PathBuf {
+        self.links().join(component.as_str())
+    }
+
+    /// What that link says: relative, so that a store can be mounted anywhere.
+    pub(crate) fn current_target(component: &Component, slot: Slot) -> PathBuf {
+        let slots = Path::new("..").join("components").join(component.as_str());
+        slots.join(slot.name()).join("image")
     }
 }

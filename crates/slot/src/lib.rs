@@ -47,7 +47,11 @@ mod disk;
 mod error;
 mod layout;
 mod log;
+#[cfg(test)]
+mod proof;
 mod record;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 mod space;
 mod staging;
@@ -61,7 +65,10 @@ pub use log::{History, LogEntry, What};
 pub use snapshot::Snapshot;
 pub use space::Space;
 pub use staging::{Sealed, Staging, Target};
-pub use state::{ComponentState, Denied, Fallback, Held, SealedImage, Slot, State, Trial, TrialTerms, date};
+pub use state::{
+    Booted, ComponentState, Denied, Fallback, Held, Places, REBOOT, SealedImage, Slot, State, Trial,
+    TrialTerms, date,
+};
 pub use step::{Effect, Event, NextBoot, Refusal, next_boot, step};
 pub use store::{Freed, Store};
 

@@ -1,8 +1,8 @@
 //! The history of a store: one JSON object per line, only ever added to.
 //!
-//! The record is the truth and the log is the tale. An entry is appended after the record write it tells of;
-//! so that a power cut between the two loses nothing, the record itself carries the entries of its last
-//! change, and opening a store for writing adds those that the log lacks. A torn last line is cut off then.
+//! The record is the truth and the log is the tale. A change is told by the record itself, which carries the entries
+//! that the log may lack on the medium ([`Tail`]): all that came after the log was last flushed. So a change costs one
+//! flush, the record's; and whatever a power cut leaves at the log's end, it is written again from the record.
 
 use crate::disk::{Access, Disk, DiskFile};
 use crate::state::{SealedImage, Slot};
@@ -60,6 +60,10 @@ pub enum What {
     Lift,
     /// A slot was emptied to free its space.
     Vacuum,
+    /// A trial failed, and the next boot will leave it.
+    Fail,
+    /// A boot loader started another slot than the one that is active.
+    Stray,
 }
 
 /// What a log says.
@@ -97,7 +101,6 @@ impl LogEntry {
         self
     }
 
-    /// The line as it stands in the log, with the number of the record it followed from.
     fn line(&self, sequence: u64) -> Vec<u8> {
         let mut fields = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
@@ -116,10 +119,10 @@ impl LogEntry {
         line
     }
 
-    fn parse(line: &[u8]) -> Option<(u64, Self)> {
+    fn parse(line: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(line).ok()?;
         let text = |name: &str| value.get(name).and_then(Value::as_str);
-        let entry = Self {
+        Some(Self {
             at: value.get("at")?.as_u64()?,
             what: text("event")?.parse().ok()?,
             component: text("component")?.parse().ok()?,
@@ -127,24 +130,48 @@ impl LogEntry {
             to: text("to").map(str::parse).transpose().ok()?,
             slot: text("slot").map(str::parse).transpose().ok()?,
             reason: text("reason").map(str::to_owned),
-        };
-        Some((value.get("sequence")?.as_u64()?, entry))
+        })
     }
 }
 
-/// Reads the whole log. A last line without its end is a write under way or cut short, and is left out.
-pub(crate) fn read(path: &Path) -> Result<History> {
-    let bytes = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(History::default()),
+impl Numbered {
+    /// The line as it stands in the log, with the number of the record it followed from.
+    fn line(&self) -> Vec<u8> {
+        self.entry.line(self.sequence)
+    }
+}
+
+/// An entry, with the number of the record it followed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    pub(crate) sequence: u64,
+    pub(crate) entry: LogEntry,
+}
+
+/// The end of the log, as a record carries it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// How many bytes of the log survive a power cut.
+    pub(crate) after: u64,
+    /// What comes after those, whether the file has it or not.
+    pub(crate) entries: Vec<Numbered>,
+}
+
+/// Reads the whole log: what the file surely has, and what the record carries.
+pub(crate) fn read(disk: &dyn Disk, path: &Path, tail: &Tail) -> Result<History> {
+    let bytes = match disk.read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(|e| Error::io("read", path, e))?,
     };
+    let sure = usize::try_from(tail.after).unwrap_or(usize::MAX).min(bytes.len());
     let mut history = History::default();
-    for (number, line) in whole_lines(&bytes).enumerate() {
+    for (number, line) in whole_lines(bytes.get(..sure).unwrap_or_default()).enumerate() {
         match LogEntry::parse(line) {
-            Some((_, entry)) => history.entries.push(entry),
+            Some(entry) => history.entries.push(entry),
             None => history.damaged.push(number.saturating_add(1)),
         }
     }
+    history.entries.extend(tail.entries.iter().map(|numbered| numbered.entry.clone()));
     Ok(history)
 }
 
@@ -157,48 +184,38 @@ fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) struct Log {
     file: Box<dyn DiskFile>,
     path: PathBuf,
+    /// How much of it survives a power cut.
+    sure: u64,
     end: u64,
 }
 
-/// How much of the log's end is read to find what it lacks: more than the entries of one record can be.
-const TAIL: u64 = 2 << 20;
-
 impl Log {
-    /// The number of lines that followed from no record; records are counted from 1.
-    pub(crate) const NO_RECORD: u64 = 0;
+    /// Makes an empty log. Says nothing about a power cut.
+    pub(crate) fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
+        disk.open(path, Access::Log).map(drop).map_err(|e| Error::io("create the log", path, e))
+    }
 
-    /// Opens the log, cuts off a torn last line, and counts how many lines it has that followed from the record
-    /// `sequence`: of that record's entries it lacks the rest.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, sequence: u64) -> Result<(Self, usize)> {
+    /// Opens the log and cuts it off after `sure` bytes: what follows them is the record's to tell, and after a power
+    /// cut, or a flush that failed, may be anything. A log that is shorter, or gone, goes on after its last whole line.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, sure: u64) -> Result<Self> {
         let io = |e| Error::io("open the log", path, e);
         let file = disk.open(path, Access::Log).map_err(io)?;
         let len = file.len().map_err(io)?;
-        let start = len.saturating_sub(TAIL);
-        let mut tail = vec![0; usize::try_from(len.saturating_sub(start)).unwrap_or(0)];
-        file.read_at(start, &mut tail).map_err(io)?;
-        let whole = tail.iter().rposition(|&b| b == b'\n').map_or(0, |at| at.saturating_add(1));
-        let end = start.saturating_add(whole as u64);
+        let end = if len < sure { whole_part(file.as_ref(), len).map_err(io)? } else { sure };
         if end != len {
             file.set_len(end).map_err(io)?;
         }
-        let sequences = whole_lines(tail.get(..whole).unwrap_or_default()).filter_map(LogEntry::parse);
-        let told = sequences.filter(|(number, _)| *number == sequence).count();
-        Ok((Self { file, path: path.to_owned(), end }, told))
+        Ok(Self { file, path: path.to_owned(), sure: end, end })
     }
 
-    /// Adds entries that followed from the record `sequence`.
-    ///
-    /// Once this returned Ok they survive a power cut. If the disk is full the log is as it was before.
-    pub(crate) fn append(&mut self, sequence: u64, entries: &[LogEntry]) -> Result<()> {
-        if entries.is_empty() {
-            return Ok(());
-        }
+    /// Adds entries, all or none. They survive the end of the process, and a power cut once they are flushed. If the
+    /// disk is full the log is as it was before.
+    pub(crate) fn append(&mut self, entries: &[Numbered]) -> Result<()> {
         let io = |e| Error::io("add to the log", &self.path, e);
-        let lines: Vec<u8> = entries.iter().flat_map(|entry| entry.line(sequence)).collect();
-        match self.file.write_at(self.end, &lines).and_then(|()| self.file.flush()).map_err(io) {
+        let lines: Vec<u8> = entries.iter().flat_map(Numbered::line).collect();
+        match self.file.write_at(self.end, &lines).map_err(io) {
             Err(error) if error.kind() == Kind::NoSpace => {
-                // What was written in part would otherwise pass for told when this is told again.
-                self.file.set_len(self.end).and_then(|()| self.file.flush()).map_err(io)?;
+                self.file.set_len(self.end).map_err(io)?;
                 return Err(error);
             }
             other => other?,
@@ -206,10 +223,44 @@ impl Log {
         self.end = self.end.saturating_add(lines.len() as u64);
         Ok(())
     }
+
+    /// Once this returned Ok, all that was added survives a power cut. If the disk turns out to be full, all that was
+    /// added since the last flush is gone.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if self.sure == self.end {
+            return Ok(());
+        }
+        let io = |e| Error::io("flush the log", &self.path, e);
+        match self.file.flush().map_err(io) {
+            Err(error) if error.kind() == Kind::NoSpace => {
+                self.file.set_len(self.sure).map_err(io)?;
+                self.end = self.sure;
+                return Err(error);
+            }
+            other => other?,
+        }
+        self.sure = self.end;
+        Ok(())
+    }
+
+    /// How many bytes of it survive a power cut.
+    pub(crate) fn sure(&self) -> u64 {
+        self.sure
+    }
+}
+
+/// Where the last whole line ends, within a log's last part: no line is longer than that.
+fn whole_part(file: &dyn DiskFile, len: u64) -> std::io::Result<u64> {
+    const LONGEST: u64 = 64 << 10;
+    let start = len.saturating_sub(LONGEST);
+    let mut tail = vec![0; usize::try_from(len.saturating_sub(start)).unwrap_or(0)];
+    file.read_at(start, &mut tail)?;
+    let whole = tail.iter().rposition(|&b| b == b'\n').map_or(0, |at| at.saturating_add(1));
+    Ok(start.saturating_add(whole as u64))
 }
 
 impl What {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Init,
         Self::Stage,
         Self::Abandon,
@@ -222,6 +273,8 @@ impl What {
         Self::Remove,
         Self::Lift,
         Self::Vacuum,
+        Self::Fail,
+        Self::Stray,
     ];
 
     /// Its name in the log.
@@ -239,6 +292,8 @@ impl What {
             Self::Remove => "remove",
             Self::Lift => "lift",
             Self::Vacuum => "vacuum",
+            Self::Fail => "fail",
+            Self::Stray => "stray",
         }
     }
 }
@@ -269,37 +324,58 @@ mod tests {
         entry
     }
 
+    fn numbered(what: What, sequence: u64) -> Numbered {
+        Numbered { sequence, entry: entry(what) }
+    }
+
     #[test]
     fn every_kind_of_entry_reads_back() {
         for what in What::ALL {
-            let line = entry(what).line(7);
-            assert_eq!(LogEntry::parse(&line), Some((7, entry(what))));
+            let line = numbered(what, 7).line();
+            assert_eq!(LogEntry::parse(&line), Some(entry(what)));
             assert_eq!(line.iter().filter(|&&b| b == b'\n').count(), 1);
         }
     }
 
     #[test]
-    fn a_line_torn_anywhere_is_cut_off_and_told_again() {
-        let entries = [entry(What::Switch), entry(What::Seal)];
+    fn whatever_lies_at_its_end_is_told_again_from_the_record() {
+        let entries = [numbered(What::Switch, 3), numbered(What::Seal, 4)];
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let whole: Vec<u8> = entries.iter().flat_map(|e| e.line(3)).collect();
-        let before = entry(What::Init).line(2);
+        let whole: Vec<u8> = entries.iter().flat_map(Numbered::line).collect();
+        let before = numbered(What::Init, 2).line();
+        let tail = Tail { after: before.len() as u64, entries: entries.to_vec() };
         for cut in 0..=whole.len() {
-            std::fs::write(&path, [&before, &whole[..cut]].concat()).unwrap();
-            let (mut log, told) = Log::open(&Real, &path, 3).unwrap();
-            log.append(3, &entries[told..]).unwrap();
-            assert_eq!(std::fs::read(&path).unwrap(), [before.as_slice(), &whole].concat(), "cut at {cut}");
+            for rest in [&b""[..], &[0; 700]] {
+                std::fs::write(&path, [&before, &whole[..cut], rest].concat()).unwrap();
+                let told = read(&Real, &path, &tail).unwrap();
+                assert_eq!(told.entries, [What::Init, What::Switch, What::Seal].map(entry), "cut at {cut}");
+                let mut log = Log::open(&Real, &path, tail.after).unwrap();
+                log.append(&tail.entries).unwrap();
+                let bytes = std::fs::read(&path).unwrap();
+                assert_eq!(bytes, [before.as_slice(), &whole].concat(), "cut at {cut}");
+            }
         }
+    }
+
+    #[test]
+    fn a_log_that_somebody_shortened_goes_on_after_its_last_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let (first, second) = (numbered(What::Init, 1).line(), numbered(What::Stage, 2).line());
+        std::fs::write(&path, [&first, &second[..9]].concat()).unwrap();
+        let mut log = Log::open(&Real, &path, 10_000).unwrap();
+        log.append(&[numbered(What::Seal, 3)]).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [first, numbered(What::Seal, 3).line()].concat());
     }
 
     #[test]
     fn a_damaged_line_is_named_and_the_rest_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let good = entry(What::Init).line(1);
+        let good = numbered(What::Init, 1).line();
         std::fs::write(&path, [good.as_slice(), b"\xff{}\n", &good, b"{\"torn"].concat()).unwrap();
-        let history = read(&path).unwrap();
+        let history = read(&Real, &path, &Tail { after: u64::MAX, entries: vec![] }).unwrap();
         assert_eq!((history.entries.len(), history.damaged), (2, vec![2]));
     }
 }

@@ -130,14 +130,13 @@ fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
     // A copy that cannot be read is as one that is torn: the other may be whole.
     let mut failed = None;
     let mut read = |index: Index| {
-        let mut copy = vec![0; COPY];
-        match file.read_at(index.offset(), &mut copy) {
-            Ok(()) => parse(&copy),
-            Err(error) => {
+        read_copy(file, index).map_or_else(
+            |error| {
                 failed.get_or_insert(error);
                 Copy::Invalid
-            }
-        }
+            },
+            |copy| parse(&copy),
+        )
     };
     match (read(Index::Zero), read(Index::One)) {
         (Copy::Valid(zero), Copy::Valid(one)) if zero.sequence > one.sequence => Ok((zero, Index::Zero)),
@@ -153,6 +152,20 @@ fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
             None => Error::damaged(path, "neither of its two copies is whole"),
         }),
     }
+}
+
+/// One copy, as far as it says that it goes: its first block, and the others if there are any.
+fn read_copy(file: &dyn DiskFile, index: Index) -> std::io::Result<Vec<u8>> {
+    let mut copy = vec![0; BLOCK];
+    file.read_at(index.offset(), &mut copy)?;
+    let length = copy.get(12..16).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let len = usize::try_from(length).unwrap_or(COPY).saturating_add(HEADER + CHECKSUM);
+    if let Some(more) = len.min(COPY).checked_sub(BLOCK).filter(|more| *more > 0) {
+        let mut rest = vec![0; more];
+        file.read_at(index.offset().saturating_add(BLOCK as u64), &mut rest)?;
+        copy.append(&mut rest);
+    }
+    Ok(copy)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -200,6 +213,16 @@ fn seal(sequence: u64, payload: &[u8]) -> Result<Vec<u8>> {
     copy.extend_from_slice(&checksum.0);
     copy.resize(copy.len().next_multiple_of(BLOCK), 0);
     Ok(copy)
+}
+
+/// A copy with another payload under the same number, for tests that plant bugs; `None` if it is no copy, or if there is
+/// to be no other payload.
+#[cfg(test)]
+pub(crate) fn rewritten(copy: &[u8], payload: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let length = u32::from_le_bytes(copy.get(12..16)?.try_into().ok()?);
+    let sequence = u64::from_le_bytes(copy.get(16..HEADER)?.try_into().ok()?);
+    let old = copy.get(HEADER..HEADER.checked_add(usize::try_from(length).ok()?)?)?;
+    seal(sequence, &payload(old)?).ok()
 }
 
 impl Index {

@@ -1,15 +1,16 @@
 //! A store as it was when it was read.
 
 use crate::checkpoint::{self, Work};
-use crate::disk::Real;
+use crate::disk::Disk;
 use crate::layout::Layout;
-use crate::log::{self, History};
+use crate::log::{self, History, Tail};
 use crate::space::{self, Holes};
 use crate::staging::Target;
 use crate::step::steps;
 use crate::{Error, Held, Refusal, Result, Slot, Space, State};
 use siding_image::{Component, Content, FileRef, Identity, Image, Kind, Tree};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a store holds and says. Reads only.
 ///
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 /// another process writes; it then is the state before or after that process' last change, never between.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) layout: Layout,
     pub(crate) state: State,
+    pub(crate) tail: Tail,
 }
 
 impl Snapshot {
@@ -67,9 +70,10 @@ impl Snapshot {
         (fresh, target): (u64, &Identity),
         source: &Image,
     ) -> Result<Space> {
-        let space = Space::at_least(&Real, &self.layout.component(component), fresh, target)?;
-        let there = space::taken(&self.layout.slot(component, slot));
-        space.admit(there, Holes::of(source).in_target(target))?;
+        let space = Space::at_least(self.disk.as_ref(), &self.layout.component(component), fresh, target)?;
+        let disk = self.disk.as_ref();
+        let there = space::taken(disk, &self.layout.slot(component, slot));
+        space.admit(there, Holes::of(disk, source).in_target(target))?;
         Ok(Space { free: space.free.saturating_add(there), ..space })
     }
 
@@ -80,7 +84,8 @@ impl Snapshot {
         if *held != Held::Staging {
             return None;
         }
-        let entries = checkpoint::read(&Real, &self.layout.checkpoint(component, slot)).into_iter();
+        let entries =
+            checkpoint::read(self.disk.as_ref(), &self.layout.checkpoint(component, slot)).into_iter();
         let of = |work: &Work| target.is_none_or(|target| target.work() == Some(*work));
         entries.filter(|(work, _)| of(work)).map(|(_, claim)| claim.written).max()
     }
@@ -89,7 +94,7 @@ impl Snapshot {
     /// the others would be copied from the source. Staging refuses only what surely cannot fit: see
     /// [`Builder::made_from`](crate::Builder::made_from).
     pub fn space(&self, component: &Component, target: &Content, fresh: &[FileRef]) -> Result<Space> {
-        Space::of(&Real, &self.layout.component(component), target, fresh)
+        Space::of(self.disk.as_ref(), &self.layout.component(component), target, fresh)
     }
 
     /// The image in a slot, as its seal describes it; its bytes are not read yet.
@@ -107,7 +112,7 @@ impl Snapshot {
 
     fn tree(&self, component: &Component, slot: Slot, identity: &Identity) -> Result<Tree> {
         let path = self.layout.tree(component, slot);
-        let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+        let bytes = self.disk.read(&path).map_err(|e| Error::io("read", &path, e))?;
         let tree = Tree::decode(&bytes).map_err(siding_image::Error::from)?;
         let got = tree.digest();
         if got != identity.digest {
@@ -129,6 +134,6 @@ impl Snapshot {
 
     /// Everything that happened, oldest first, as far as the log can be read.
     pub fn log(&self) -> Result<History> {
-        log::read(&self.layout.log())
+        log::read(self.disk.as_ref(), &self.layout.log(), &self.tail)
     }
 }

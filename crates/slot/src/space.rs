@@ -1,11 +1,9 @@
 //! How much room an image needs, and how much there is.
 
-use crate::disk::{Disk, Room};
+use crate::disk::{Disk, Room, Seen, SeenKind};
 use crate::{Error, Result};
 use siding_image::{Content, FileRef, Identity, Image, Kind, Node};
 use std::collections::BTreeSet;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What writing an image takes, and what there is where it goes.
@@ -60,9 +58,10 @@ pub(crate) struct Holes {
 }
 
 impl Holes {
-    pub(crate) fn of(image: &Image) -> Self {
-        let unused = |meta: Metadata| meta.len().saturating_sub(meta.blocks().saturating_mul(512));
-        let files = image.blobs().iter().filter_map(|blob| std::fs::metadata(blob.path()).ok());
+    pub(crate) fn of(disk: &dyn Disk, image: &Image) -> Self {
+        let unused = |seen: Seen| seen.len.saturating_sub(seen.taken);
+        let look = |path: &Path| disk.resolve(path).and_then(|path| disk.look(&path)).ok();
+        let files = image.blobs().iter().filter_map(|blob| look(blob.path()));
         Self { size: image.identity().size, bytes: files.map(unused).fold(0, u64::saturating_add) }
     }
 
@@ -78,11 +77,11 @@ impl Holes {
 }
 
 /// What lies at `path` takes so many bytes on disk; what cannot be looked at counts as nothing.
-pub(crate) fn taken(path: &Path) -> u64 {
-    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
-    let below = std::fs::read_dir(path).ok().filter(|_| meta.is_dir());
-    let below = below.into_iter().flatten().flatten().map(|entry| taken(&entry.path()));
-    below.fold(meta.blocks().saturating_mul(512), u64::saturating_add)
+pub(crate) fn taken(disk: &dyn Disk, path: &Path) -> u64 {
+    let Ok(seen) = disk.look(path) else { return 0 };
+    let names = if seen.is_directory() { disk.list(path).unwrap_or_default() } else { Vec::new() };
+    let below = names.iter().map(|name| taken(disk, &path.join(name)));
+    below.fold(seen.taken, u64::saturating_add)
 }
 
 /// How many bytes an image takes on disk if nothing of it is zeros: each content in whole blocks; those that are
@@ -114,7 +113,11 @@ pub(crate) fn blocks(size: u64) -> u64 {
 }
 
 fn room(disk: &dyn Disk, path: &Path) -> Result<(Room, PathBuf)> {
-    let there = path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
+    // A store may be reached through a link.
+    let may_be = |dir: &Path| {
+        disk.look(dir).is_ok_and(|seen| matches!(seen.kind, SeenKind::Directory | SeenKind::Symlink))
+    };
+    let there = path.ancestors().find(|dir| may_be(dir)).unwrap_or(Path::new("."));
     let room = disk.room(there).map_err(|e| Error::io("find the free space of", there, e))?;
     Ok((room, there.to_owned()))
 }

@@ -4,13 +4,12 @@ use crate::builder::Builder;
 use crate::checkpoint::{Notes, Work};
 use crate::disk::{Access, Attribute, Disk};
 use crate::layout::Layout;
-use crate::log::{LogEntry, What};
+use crate::log::LogEntry;
 use crate::state::{SealedImage, Slot, TrialTerms};
 use crate::step::Event;
 use crate::{Error, Kind, Result, Store};
 use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Identity, Image, Sink, Version};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 /// What is to be staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,11 +198,9 @@ impl Sink for Staging<'_> {
         self.noted(forgotten)?;
         let resumed = self.resumed();
         if first && resumed > 0 {
-            let entry = LogEntry::new(What::Stage, &self.component).to(&self.image).slot(self.slot);
-            let entry = LogEntry { at: self.now, ..entry };
-            let told =
-                self.store.tell_at_once(entry.reason(&format!("going on: {resumed} bytes were there")));
-            told.inspect_err(|error| self.store.note(error))?;
+            let (component, image) = (self.component.clone(), self.image.clone());
+            let event = Event::GoOn { component, slot: self.slot, image, there: resumed };
+            self.store.commit(&[event], self.now)?;
         }
         Ok(())
     }
@@ -255,7 +252,7 @@ pub(crate) fn freeze(
         }
         Some(Content::File(_)) | None => {
             let io = |e| Error::io("freeze", &image, e);
-            let mode = std::fs::metadata(&image).map_err(io)?.mode() & 0o555;
+            let mode = disk.look(&image).map_err(io)?.mode & 0o555;
             // Opened before, since the mode may forbid it after; flushed after, so that the mode lasts.
             let file = disk.open(&image, Access::Read).map_err(io)?;
             disk.set(&image, Attribute::Mode(mode)).and_then(|()| file.flush()).map_err(io)?;

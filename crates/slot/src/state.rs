@@ -6,6 +6,7 @@ use crate::Refusal;
 use siding_image::{Component, Digest, Identity, Version};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A place that holds one image of a component.
@@ -27,8 +28,9 @@ pub struct State {
 
 /// Where one component stands.
 ///
-/// Always true, whatever happened: `active` is sealed, and `base` is sealed; so there is exactly one answer to
-/// what boots next. On a trial, `active` is not `base`.
+/// Always true, whatever happened: `active` is sealed, so there is exactly one answer to what boots next. With three
+/// slots `base` is sealed, and a component on trial is not on its base. With two ([`places`](Self::places)) there is
+/// no base, and on trial the other slot is sealed: it is the way back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentState {
     /// What slot `base` holds.
@@ -49,6 +51,31 @@ pub struct ComponentState {
     pub denied: Vec<Denied>,
     /// The last time the component fell back, until a later image is confirmed.
     pub last_rollback: Option<Fallback>,
+    /// How often another slot became active. A boot loader is told this number with the slot it is to start, so
+    /// that one that acts on an older order can be told from one that gave the newer one up.
+    pub turn: u64,
+    /// Where slots `a` and `b` lie, if the component has two block devices and no base.
+    pub places: Option<Places>,
+}
+
+/// The block devices of a component that has two slots and no base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The device of slot `a`.
+    pub a: PathBuf,
+    /// The device of slot `b`.
+    pub b: PathBuf,
+}
+
+/// What a boot loader did at this start of the device, as far as it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Booted {
+    /// The slot it started.
+    pub slot: Option<Slot>,
+    /// How many tries it has left by its own count, this one taken off.
+    pub tries_left: Option<u32>,
+    /// The [`turn`](ComponentState::turn) of the order it acted on.
+    pub turn: Option<u64>,
 }
 
 /// What a slot holds.
@@ -89,7 +116,7 @@ pub struct TrialTerms {
 }
 
 /// A trial under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
     /// What was granted.
     pub terms: TrialTerms,
@@ -97,6 +124,8 @@ pub struct Trial {
     pub tries_left: u32,
     /// When it began, in seconds since 1970.
     pub started: u64,
+    /// Why it has failed, if it has and can only be left by the next boot. It cannot be confirmed any more.
+    pub failed: Option<String>,
 }
 
 /// An image that was rolled back, and is refused until the denial is lifted or forgotten.
@@ -122,6 +151,9 @@ pub struct Fallback {
     /// When, in seconds since 1970.
     pub at: u64,
 }
+
+/// What a patch calls the restart of the whole device, among what must restart.
+pub const REBOOT: &str = "reboot";
 
 impl Denied {
     /// How many denials are remembered for a component: enough for years of bad updates, few enough for the
@@ -159,6 +191,33 @@ impl ComponentState {
             floor,
             denied: Vec::new(),
             last_rollback: None,
+            turn: 0,
+            places: None,
+        }
+    }
+
+    /// A component with two devices, of which `slot` holds the image in use.
+    pub(crate) fn with_places(places: Places, slot: Slot, image: SealedImage) -> Self {
+        let floor = image.epoch;
+        let mut component = Self::with_base(image);
+        let held = std::mem::replace(&mut component.base, Held::Empty);
+        component.active = if slot == Slot::Base { Slot::A } else { slot };
+        *component.held_mut(component.active) = held;
+        Self { floor, places: Some(places), ..component }
+    }
+
+    /// Whether the image in use needs a reboot to be left, as its patch says.
+    pub fn needs_reboot(&self) -> bool {
+        self.active_image().is_some_and(|image| image.restart.iter().any(|what| what == REBOOT))
+    }
+
+    /// The device of a slot, if the component has devices.
+    pub(crate) fn place(&self, slot: Slot) -> Option<&Path> {
+        let places = self.places.as_ref()?;
+        match slot {
+            Slot::Base => None,
+            Slot::A => Some(&places.a),
+            Slot::B => Some(&places.b),
         }
     }
 
@@ -226,8 +285,9 @@ impl ComponentState {
         self.ready().filter(news).filter(|_| self.trial.is_none())
     }
 
-    /// Where a fall back goes: the previous slot if it still holds an image that is not denied, else the base.
-    pub fn way_back(&self) -> Slot {
+    /// Where a fall back goes: the previous slot if it still holds an image that is not denied, else the base. A
+    /// component without a base may have none; on trial it has.
+    pub fn way_back(&self) -> Option<Slot> {
         let leaving = self.active_image().map(|image| image.identity.digest);
         let usable = |slot: &Slot| {
             self.image(*slot).is_some_and(|image| {
@@ -235,7 +295,8 @@ impl ComponentState {
                 Some(digest) != leaving && self.denial(&digest).is_none()
             })
         };
-        self.previous.filter(usable).unwrap_or(Slot::Base)
+        let base = Some(Slot::Base).filter(|base| self.image(*base).is_some());
+        self.previous.filter(usable).or(base)
     }
 }
 

@@ -5,9 +5,11 @@
 //! walk every reachable state with every event and check what must always be true.
 
 use crate::log::{LogEntry, What};
-use crate::state::{ComponentState, Fallback, Held, SealedImage, Slot, State, Trial, TrialTerms, date};
+use crate::state::{
+    Booted, ComponentState, Fallback, Held, Places, SealedImage, Slot, State, Trial, TrialTerms, date,
+};
 use siding_image::{Component, Digest, Identity};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod choose;
 mod event;
@@ -40,14 +42,22 @@ pub fn step(state: &State, event: &Event, now: u64) -> Result<(State, Vec<Effect
     let mut next = Step { state: state.clone(), effects: Vec::new(), now };
     match event {
         Event::Init { component, image } => next.init(component, image),
+        Event::InitPlaces { component, places, slot, image } => {
+            next.init_places(component, places, *slot, image)
+        }
         Event::BeginStage { component, image, source } => next.begin_stage(component, image, source.as_ref()),
+        Event::GoOn { component, slot, image, there } => next.go_on(component, *slot, image, *there),
         Event::Abandon { component } => next.abandon(component),
         Event::Seal { component, slot, image } => next.seal(component, *slot, image),
         Event::Switch { to, trial } => {
             once_each(to.iter().map(|(component, _)| component))?;
             to.iter().try_for_each(|(component, slot)| next.switch(component, *slot, *trial))
         }
-        Event::Boot => next.boot(),
+        Event::Boot { seen } => next.boot(seen),
+        Event::HealthFailed { set, reason } => {
+            set.iter().try_for_each(|component| next.fail(component, reason))
+        }
+        Event::Deadline => next.deadline(),
         Event::Confirm { set } => set.iter().try_for_each(|component| next.confirm(component)),
         Event::Rollback { set, reason } => {
             once_each(set.iter())?;
@@ -70,19 +80,9 @@ pub(crate) fn steps(state: &State, events: &[Event], now: u64) -> Result<(State,
     })
 }
 
-/// What [`Event::Boot`] at the time `now` would do to this component.
+/// What [`Event::Boot`] at the time `now` would do to this component, if no boot loader counts for itself.
 pub fn next_boot(component: &ComponentState, now: u64) -> NextBoot {
-    let Some(trial) = component.trial else { return NextBoot::Continues };
-    let passed = trial.terms.deadline.filter(|deadline| now >= *deadline);
-    let reason = match (trial.tries_left.checked_sub(1), passed) {
-        (_, Some(deadline)) => format!("the deadline passed without a confirm ({})", date(deadline)),
-        (None, None) => match trial.terms.tries {
-            1 => "its one try was used up without a confirm".to_owned(),
-            tries => format!("{tries} tries were used up without a confirm"),
-        },
-        (Some(left), None) => return NextBoot::SpendsTry { left },
-    };
-    NextBoot::FallsBack { to: component.way_back(), reason }
+    choose::at_boot(component, Booted::default(), now)
 }
 
 /// A state being changed.
@@ -103,6 +103,24 @@ impl Step {
         Ok(())
     }
 
+    fn init_places(
+        &mut self,
+        component: &Component,
+        places: &Places,
+        slot: Slot,
+        image: &SealedImage,
+    ) -> Result<(), Refusal> {
+        if self.state.get(component).is_some() {
+            return Err(Refusal::Exists { component: component.clone() });
+        }
+        let held = ComponentState::with_places(places.clone(), slot, image.clone());
+        let slot = held.active;
+        self.state.components.insert(component.clone(), held);
+        self.set_current(component, slot);
+        self.log(LogEntry::new(What::Init, component).to(image).slot(slot));
+        Ok(())
+    }
+
     fn begin_stage(
         &mut self,
         component: &Component,
@@ -118,6 +136,21 @@ impl Step {
         held.empty(slot, Held::Staging);
         self.effects.push(Effect::DiscardSlot(component.clone(), slot));
         self.log(LogEntry::new(What::Stage, component).from(active.as_ref()).to(image).slot(slot));
+        Ok(())
+    }
+
+    fn go_on(
+        &mut self,
+        component: &Component,
+        slot: Slot,
+        image: &SealedImage,
+        there: u64,
+    ) -> Result<(), Refusal> {
+        if *self.get(component)?.held(slot) != Held::Staging {
+            return Err(Refusal::NotStaging { component: component.clone(), slot });
+        }
+        let entry = LogEntry::new(What::Stage, component).to(image).slot(slot);
+        self.log(entry.reason(&format!("going on: {there} bytes were there")));
         Ok(())
     }
 
@@ -164,7 +197,10 @@ impl Step {
         let left = held.active_image().cloned();
         held.previous = Some(held.active);
         held.active = slot;
-        held.trial = trial.map(|terms| Trial { terms, tries_left: terms.tries, started: now });
+        held.turn = held.turn.saturating_add(1);
+        let started =
+            |terms: TrialTerms| Trial { terms, tries_left: terms.tries, started: now, failed: None };
+        held.trial = trial.map(started);
         if trial.is_none() {
             held.floor = held.floor.max(image.epoch);
             held.last_rollback = None;
@@ -177,29 +213,83 @@ impl Step {
         Ok(())
     }
 
-    fn boot(&mut self) -> Result<(), Refusal> {
+    fn boot(&mut self, seen: &BTreeMap<Component, Booted>) -> Result<(), Refusal> {
         let components: Vec<Component> = self.state.components.keys().cloned().collect();
         for component in &components {
-            let now = self.now;
+            let (now, seen) = (self.now, seen.get(component).copied().unwrap_or_default());
             let held = self.get(component)?;
-            match next_boot(held, now) {
+            let image = held.active_image().cloned();
+            match choose::at_boot(held, seen, now) {
                 NextBoot::Continues => {}
                 NextBoot::SpendsTry { left } => {
                     held.trial.iter_mut().for_each(|trial| trial.tries_left = left);
-                    let image = held.active_image().cloned();
                     let entry = LogEntry::new(What::Try, component).slot(held.active);
                     self.log(entry.from(image.as_ref()).reason(&format!("{left} left after this one")));
                 }
                 NextBoot::FallsBack { reason, .. } => self.fall_back(component, What::FallBack, &reason)?,
             }
+            self.stray(component, image.as_ref(), seen)?;
         }
         Ok(())
     }
 
+    /// Remembers that the boot loader started a slot that nobody asked for, or that was asked for before.
+    fn stray(
+        &mut self,
+        component: &Component,
+        wanted: Option<&SealedImage>,
+        seen: Booted,
+    ) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        let Some(started) = seen.slot.filter(|slot| *slot != held.active) else { return Ok(()) };
+        let why = match seen.turn.is_some_and(|turn| turn != held.turn) {
+            true => format!("the boot loader started slot {started}: it has not heard of the change yet"),
+            false => format!("the boot loader started slot {started}"),
+        };
+        let entry = LogEntry::new(What::Stray, component).from(wanted).slot(started);
+        self.log(entry.reason(&why));
+        Ok(())
+    }
+
+    /// The trial of a component has failed: it is left at once, or by the next boot if only a boot can.
+    fn fail(&mut self, component: &Component, reason: &str) -> Result<(), Refusal> {
+        let reason = shorten(reason);
+        let held = self.get(component)?;
+        let needs_reboot = held.needs_reboot();
+        let (slot, image) = (held.active, held.active_image().cloned());
+        match &mut held.trial {
+            None => Ok(()),
+            Some(_) if !needs_reboot => self.fall_back(component, What::FallBack, reason),
+            Some(trial) if trial.failed.is_some() => Ok(()),
+            Some(trial) => {
+                (trial.failed, trial.tries_left) = (Some(reason.to_owned()), 0);
+                let entry = LogEntry::new(What::Fail, component).from(image.as_ref()).slot(slot);
+                self.log(entry.reason(reason));
+                Ok(())
+            }
+        }
+    }
+
+    fn deadline(&mut self) -> Result<(), Refusal> {
+        let now = self.now;
+        let late = |held: &ComponentState| {
+            let deadline = held.trial.as_ref().and_then(|trial| trial.terms.deadline);
+            deadline.filter(|deadline| now >= *deadline).map(choose::passed)
+        };
+        let late = self.state.components().filter_map(|(name, held)| Some((name.clone(), late(held)?)));
+        let late: Vec<(Component, String)> = late.collect();
+        late.iter().try_for_each(|(component, reason)| self.fail(component, reason))
+    }
+
     fn confirm(&mut self, component: &Component) -> Result<(), Refusal> {
         let held = self.get(component)?;
-        if held.trial.take().is_none() {
-            return Ok(());
+        let version = held.active_image().map_or_else(String::new, SealedImage::name);
+        match held.trial.take() {
+            None => return Ok(()),
+            Some(Trial { failed: Some(reason), .. }) => {
+                return Err(Refusal::Failed { component: component.clone(), version, reason });
+            }
+            Some(_) => {}
         }
         held.last_rollback = None;
         let image = held.active_image().cloned();
@@ -220,7 +310,7 @@ impl Step {
         let reason = shorten(reason);
         let now = self.now;
         let held = self.get(component)?;
-        let to = held.way_back();
+        let to = held.way_back().ok_or_else(|| Refusal::NoWayBack { component: component.clone() })?;
         let left = held.active_image().cloned();
         if let Some(image) = &left {
             held.deny(image, reason, now);
@@ -231,9 +321,13 @@ impl Step {
     }
 
     fn remove(&mut self, component: &Component) -> Result<(), Refusal> {
-        let left = self.get(component)?.active;
+        let held = self.get(component)?;
+        let left = held.active;
         if left == Slot::Base {
             return Ok(());
+        }
+        if held.image(Slot::Base).is_none() {
+            return Err(Refusal::NoBase { component: component.clone() });
         }
         self.leave(component, Slot::Base, What::Remove, None)?;
         // Kept in mind, so that a switch meant for others does not bring it back.
@@ -252,6 +346,7 @@ impl Step {
         let held = self.get(component)?;
         let left = held.active_image().cloned();
         held.active = to;
+        held.turn = held.turn.saturating_add(1);
         held.previous = None;
         held.trial = None;
         let mut entry = LogEntry::new(what, component).from(left.as_ref()).slot(to);
@@ -274,6 +369,9 @@ impl Step {
         }
         if slot == Slot::Base {
             return Err(Refusal::IsBase { component, version });
+        }
+        if held.trial.is_some() && held.places.is_some() {
+            return Err(Refusal::IsWayBack { component, slot });
         }
         held.empty(slot, Held::Empty);
         self.effects.push(Effect::DiscardSlot(component.clone(), slot));

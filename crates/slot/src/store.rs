@@ -6,20 +6,18 @@
 //! finds no room follows with the next change, or when the store is next opened. The first input or output error poisons the object: it no longer knows what the
 //! medium holds, and every later call says so until the store is opened anew.
 
-use self::open::Lock;
 use crate::builder::Builder;
 use crate::checkpoint::Notes;
-use crate::disk::{Attribute, Disk, Real};
-use crate::layout::Layout;
-use crate::log::{Log, LogEntry};
-use crate::record::{self, Record};
+use crate::disk::{Attribute, Lock, Real};
+use crate::log::{Log, LogEntry, Numbered};
+use crate::record::Record;
 use crate::snapshot::Snapshot;
 use crate::staging::{Staging, Target};
-use crate::state::{Slot, TrialTerms};
+use crate::state::{Booted, Slot, TrialTerms};
 use crate::step::{Effect, Event, Refusal, step};
 use crate::{Error, Result};
 use siding_image::{Checkpoint, Component, Digest, Image, Version};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,17 +32,17 @@ mod project;
 #[derive(Debug)]
 pub struct Store {
     snapshot: Snapshot,
-    pub(crate) disk: Arc<dyn Disk>,
     record: Record,
     log: Log,
-    /// Entries that a full disk has kept out of the log so far, with the record that carries them.
-    untold: Vec<(u64, Vec<LogEntry>)>,
+    /// Entries that the log does not have yet, oldest first: those that are on their way there, and those that a full
+    /// disk has kept out of it.
+    untold: Vec<Numbered>,
     /// Components whose `current` a full disk has kept from following the record so far.
     behind: BTreeSet<Component>,
     /// Slots that the record calls empty and whose files could not be removed, with why.
     uncleared: Vec<(Component, Slot, Error)>,
     poison: Option<String>,
-    _lock: Lock,
+    _lock: Box<dyn Lock>,
 }
 
 impl Deref for Store {
@@ -98,11 +96,7 @@ impl Store {
 
     /// Reads the store at `root` without its lock and without changing anything.
     pub fn view(root: &Path) -> Result<Snapshot> {
-        let layout = Layout::new(root);
-        open::require_record(&layout)?;
-        let newest = record::read(&Real, &layout.record())?;
-        let (state, _) = open::decode(&layout, &newest)?;
-        Ok(Snapshot { layout, state })
+        Self::view_on(Arc::new(Real), root)
     }
 
     /// Copies the image at `from` into the base of a new component and makes it active.
@@ -124,11 +118,21 @@ impl Store {
         if self.state.get(component).is_some() {
             return Err(Refusal::Exists { component: component.clone() }.into());
         }
-        let source = Image::open(from)?;
+        self.init_from(component, version, epoch, &Image::open(from)?, now)
+    }
+
+    pub(crate) fn init_from(
+        &mut self,
+        component: &Component,
+        version: &Version,
+        epoch: u64,
+        source: &Image,
+        now: u64,
+    ) -> Result<Vec<LogEntry>> {
         let image = Target::new(version.clone(), source.identity(), epoch).image(now);
         let event = Event::Init { component: component.clone(), image };
         self.room_for(std::slice::from_ref(&event), now)?;
-        self.write_base(component, &source).inspect_err(|error| self.note(error))?;
+        self.write_base(component, source).inspect_err(|error| self.note(error))?;
         self.commit(&[event], now)
     }
 
@@ -208,7 +212,31 @@ impl Store {
     ///
     /// Once this returned Ok the try is spent, or the fall back done, whatever the power does.
     pub fn boot(&mut self, now: u64) -> Result<Vec<LogEntry>> {
-        self.commit(&[Event::Boot], now)
+        self.boot_with(&BTreeMap::new(), now)
+    }
+
+    /// As [`boot`](Self::boot), with what boot loaders say they did: a loader's count of tries holds if it is lower,
+    /// and one that was told of the switch and started another slot has ended the trial.
+    ///
+    /// Once this returned Ok the try is spent, or the fall back done, whatever the power does.
+    pub fn boot_with(&mut self, seen: &BTreeMap<Component, Booted>, now: u64) -> Result<Vec<LogEntry>> {
+        self.commit(&[Event::Boot { seen: seen.clone() }], now)
+    }
+
+    /// Ends the trials of these components, whose check has failed: falls back at once, or, where the image says
+    /// that it takes a reboot to leave it, marks the trial so that the next boot falls back. What is not on trial
+    /// is left as it is.
+    ///
+    /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
+    pub fn health_failed(&mut self, set: &[Component], reason: &str, now: u64) -> Result<Vec<LogEntry>> {
+        self.commit(&[Event::HealthFailed { set: set.to_vec(), reason: reason.to_owned() }], now)
+    }
+
+    /// As [`health_failed`](Self::health_failed), for all trials whose deadline has passed.
+    ///
+    /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
+    pub fn deadline(&mut self, now: u64) -> Result<Vec<LogEntry>> {
+        self.commit(&[Event::Deadline], now)
     }
 
     /// Ends the trials of these components, and raises their floors. What is not on trial is left as it is, so
@@ -264,7 +292,10 @@ impl Store {
         let mut bytes = 0_u64;
         for effect in &effects {
             if let Effect::DiscardSlot(component, slot) = effect {
-                bytes = bytes.saturating_add(project::disk_usage(&self.layout.slot(component, *slot))?);
+                bytes = bytes.saturating_add(project::disk_usage(
+                    self.disk.as_ref(),
+                    &self.layout.slot(component, *slot),
+                )?);
             }
         }
         let entries = self.commit(&[Event::Vacuum], now)?;

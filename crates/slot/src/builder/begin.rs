@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 pub(super) fn file(disk: &dyn Disk, root: &Path, size: u64) -> Result<Box<dyn DiskFile>> {
-    if std::fs::symlink_metadata(root).is_err() {
+    if disk.look(root).is_err() {
         return new_file(disk, root, size);
     }
     let io = |e| Error::io("open for writing", root, e);

@@ -10,10 +10,9 @@
 //! cache: a page whose write-back failed is clean, is dropped, and comes back as what the medium has.
 
 use super::{Plan, below, compare, is_root, new_file};
-use crate::disk::{Access, Attribute, Disk, DiskFile};
+use crate::disk::{Access, Attribute, Disk, DiskFile, Seen};
 use crate::{Error, Result};
 use siding_image::{Content, Entry, FileRef, Image, Meta, Node, Tree};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 pub(super) fn finish(disk: &dyn Disk, root: &Path, mut plan: Plan, source: Option<&Image>) -> Result<()> {
@@ -35,10 +34,10 @@ fn finish_file(
 ) -> Result<()> {
     let output = plan.anchor.as_ref();
     if plan.fresh.is_empty() {
-        copy_content(output, root, file, source)?;
+        copy_content(disk, output, root, file, source)?;
     }
     if !output.is_device() {
-        disk.set(root, Attribute::Mode(file_mode(source)))
+        disk.set(root, Attribute::Mode(file_mode(disk, source)))
             .map_err(|e| Error::io("set the mode of", root, e))?;
     }
     output.flush().map_err(|e| Error::io("flush", root, e))?;
@@ -48,13 +47,13 @@ fn finish_file(
         let (expected, got) = (file.size.to_string(), len.to_string());
         return Err(Error::NotAsWritten { path: root.to_owned(), what: "length", expected, got });
     }
-    Ok(Image::assume(root, Content::File(file)).check()?)
+    Ok(disk.check(&Image::assume(root, Content::File(file)))?)
 }
 
 /// The mode of a file image is not part of it. It is that of the source, or else 0644.
-fn file_mode(source: Option<&Image>) -> u32 {
-    let meta = source.and_then(|source| std::fs::metadata(source.root()).ok());
-    meta.filter(std::fs::Metadata::is_file).map_or(0o644, |meta| meta.mode() & 0o777)
+fn file_mode(disk: &dyn Disk, source: Option<&Image>) -> u32 {
+    let seen = source.and_then(|source| disk.resolve(source.root()).and_then(|path| disk.look(&path)).ok());
+    seen.filter(Seen::is_file).map_or(0o644, |seen| seen.mode & 0o777)
 }
 
 // ---- a tree
@@ -82,7 +81,7 @@ fn finish_tree(
         let io = |e| Error::io("read back", &path, e);
         disk.open(&path, Access::Read).and_then(|file| file.forget_cache()).map_err(io)?;
     }
-    compare::compare(root, tree, &siding_image::scan(root)?, is_root())
+    compare::compare(root, tree, &disk.scan(root)?, is_root())
 }
 
 /// A fresh content that nothing was written of is all zeros, or empty; its file is still missing.
@@ -113,7 +112,7 @@ fn place(disk: &dyn Disk, root: &Path, plan: &mut Plan, entry: &Entry, source: O
             }
             None => {
                 let file = new_file(disk, &path, content.size)?;
-                copy_content(file.as_ref(), &path, *content, source)?;
+                copy_content(disk, file.as_ref(), &path, *content, source)?;
                 plan.placed.insert(content.digest, path);
                 Ok(())
             }
@@ -122,14 +121,20 @@ fn place(disk: &dyn Disk, root: &Path, plan: &mut Plan, entry: &Entry, source: O
 }
 
 /// Fills a new file with a content that the source has.
-fn copy_content(to: &dyn DiskFile, path: &Path, content: FileRef, source: Option<&Image>) -> Result<()> {
+fn copy_content(
+    disk: &dyn Disk,
+    to: &dyn DiskFile,
+    path: &Path,
+    content: FileRef,
+    source: Option<&Image>,
+) -> Result<()> {
     if content.size == 0 {
         return Ok(());
     }
     let missing = || Error::NoContent { path: path.to_owned(), digest: content.digest };
     let blob = source.and_then(|source| source.blob(&content.digest)).ok_or_else(missing)?;
     // An image that a symbolic link names was opened through it; its bytes lie behind it.
-    let from = std::fs::canonicalize(blob.path()).map_err(|e| Error::io("open", blob.path(), e))?;
+    let from = disk.resolve(blob.path()).map_err(|e| Error::io("open", blob.path(), e))?;
     to.copy_from(&from, content.size).map_err(|e| Error::io("copy to", path, e))
 }
 
@@ -156,7 +161,7 @@ fn set_metadata(disk: &dyn Disk, root: &Path, entry: &Entry) -> Result<()> {
 /// Sets what the target has, and removes what the place gave (such as an inherited access control list).
 fn set_xattrs(disk: &dyn Disk, path: &Path, meta: &Meta) -> Result<()> {
     let io = |e| Error::io("set an extended attribute of", path, e);
-    for name in xattr_names(path).map_err(io)? {
+    for name in disk.xattr_names(path).map_err(io)? {
         if !meta.xattrs.contains_key(&name) && !name.starts_with(b"security.") {
             disk.set(path, Attribute::NoXattr(&name)).map_err(io)?;
         }
@@ -167,20 +172,4 @@ fn set_xattrs(disk: &dyn Disk, path: &Path, meta: &Meta) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn xattr_names(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
-    /// The most the kernel ever lists.
-    const MOST: usize = 65536;
-    let mut list = vec![0; 256];
-    let len = match rustix::fs::llistxattr(path, &mut list) {
-        Err(rustix::io::Errno::NOTSUP) => 0,
-        Err(rustix::io::Errno::RANGE) => {
-            list.resize(MOST, 0);
-            rustix::fs::llistxattr(path, &mut list)?
-        }
-        other => other?,
-    };
-    let names = list.get(..len).unwrap_or_default().split(|&b| b == 0);
-    Ok(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
 }

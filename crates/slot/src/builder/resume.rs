@@ -7,14 +7,11 @@
 //! on from, and the end compares all.
 
 use super::{Fresh, Plan, below, is_root};
-use crate::disk::{Access, Attribute, Disk};
+use crate::disk::{Access, Attribute, Disk, Seen};
 use crate::space::blocks;
 use crate::{Error, Result};
 use siding_image::{Checkpoint, Content, Digest, Node, Tree};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What can be gone on with.
@@ -76,13 +73,13 @@ fn keep_tree(disk: &dyn Disk, root: &Path, tree: &Tree, fresh: &[Fresh]) -> Resu
     let mut left = Leftovers::default();
     // A path comes after its parent's, which is open to its owner by then.
     for directory in &directories {
-        match look(directory)? {
-            Some(meta) if meta.is_dir() => own(disk, directory, &meta, 0o700)?,
+        match look(disk, directory)? {
+            Some(meta) if meta.is_directory() => own(disk, directory, &meta, 0o700)?,
             _ => return Ok(None),
         }
         let io = |e| Error::io("list", directory, e);
-        for item in fs::read_dir(directory).map_err(io)? {
-            let path = item.map_err(io)?.path();
+        for name in disk.list(directory).map_err(io)? {
+            let path = directory.join(name);
             if let Some(fresh) = homes.get(path.as_path()) {
                 if keep_content(disk, &path, fresh, &mut left)?.is_none() {
                     return Ok(None);
@@ -98,39 +95,33 @@ fn keep_tree(disk: &dyn Disk, root: &Path, tree: &Tree, fresh: &[Fresh]) -> Resu
 /// Keeps the file of a fresh content and says so; removes one of another length, as a power cut leaves it. `None`
 /// if it is no file.
 fn keep_content(disk: &dyn Disk, path: &Path, fresh: &Fresh, left: &mut Leftovers) -> Result<Option<bool>> {
-    let Some(meta) = look(path)?.filter(Metadata::is_file) else { return Ok(None) };
-    if meta.len() != fresh.content.size {
+    let Some(meta) = look(disk, path)?.filter(Seen::is_file) else { return Ok(None) };
+    if meta.len != fresh.content.size {
         disk.remove_tree(path).map_err(|e| Error::io("clear", path, e))?;
         return Ok(Some(false));
     }
     own(disk, path, &meta, 0o600)?;
     left.placed.insert(fresh.content.digest, path.to_owned());
-    let taken = meta.blocks().saturating_mul(512).min(blocks(meta.len()));
+    let taken = meta.taken.min(blocks(meta.len));
     left.bytes = left.bytes.saturating_add(taken);
     Ok(Some(true))
 }
 
 /// Takes back what an attempt that was killed while it finished has given away.
-fn own(disk: &dyn Disk, path: &Path, meta: &Metadata, mode: u32) -> Result<()> {
+fn own(disk: &dyn Disk, path: &Path, meta: &Seen, mode: u32) -> Result<()> {
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if is_root() && (meta.uid(), meta.gid()) != (user, group) {
+    if is_root() && meta.owner != (user, group) {
         let owner = Attribute::Owner(user, group);
         disk.set(path, owner).map_err(|e| Error::io("set the owner of", path, e))?;
     }
-    if meta.mode() & 0o7777 != mode {
+    if meta.mode != mode {
         disk.set(path, Attribute::Mode(mode)).map_err(|e| Error::io("set the mode of", path, e))?;
     }
     Ok(())
 }
 
-fn look(path: &Path) -> Result<Option<Metadata>> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) => Ok(Some(meta)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(Error::io("look at", path, error)),
-    }
+fn look(disk: &dyn Disk, path: &Path) -> Result<Option<Seen>> {
+    disk.find(path).map_err(|e| Error::io("look at", path, e))
 }
 
 impl Plan {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::log::What;
+use crate::log::{LogEntry, What};
 use proptest::prelude::*;
 
 fn image(version: &str, kind: Kind) -> SealedImage {
@@ -14,14 +14,15 @@ fn image(version: &str, kind: Kind) -> SealedImage {
 }
 
 /// A state in which every optional part is there once and missing once.
-fn full() -> (State, Vec<LogEntry>) {
+fn full() -> (State, Tail) {
     let mut rich = ComponentState::with_base(image("1", Kind::Tree));
     rich.a = Held::Sealed(image("1 (a)", Kind::Tree));
     rich.b = Held::Staging;
     rich.active = Slot::A;
     rich.previous = Some(Slot::Base);
     let terms = TrialTerms { tries: 3, deadline: Some(1_800_000_000) };
-    rich.trial = Some(Trial { terms, tries_left: 2, started: 1_700_000_001 });
+    rich.trial =
+        Some(Trial { terms, tries_left: 2, started: 1_700_000_001, failed: Some("it is slow".into()) });
     let digest = Digest::of(b"bad");
     let version: Version = "1 (z)".parse().unwrap();
     rich.denied.push(Denied { digest, version: version.clone(), reason: "it crashed".into(), at: 5 });
@@ -29,17 +30,24 @@ fn full() -> (State, Vec<LogEntry>) {
     let poor = ComponentState::with_base(image("2", Kind::File));
     let names: [Component; 2] = ["rich".parse().unwrap(), "poor".parse().unwrap()];
     let entries = names.iter().map(|name| LogEntry::new(What::Switch, name));
-    let entries: Vec<LogEntry> = entries.collect();
+    let entries = entries.map(|entry| Numbered { sequence: 7, entry }).collect();
+    let tail = Tail { after: 1 << 33, entries };
     let [rich_name, poor_name] = names;
-    (State { components: BTreeMap::from([(rich_name, rich), (poor_name, poor)]) }, entries)
+    (State { components: BTreeMap::from([(rich_name, rich), (poor_name, poor)]) }, tail)
 }
 
 #[test]
 fn a_state_reads_back() {
-    let (state, mut entries) = full();
-    entries[0] = entries[0].clone().slot(Slot::B).to(&image("1 (a)", Kind::File)).reason("why");
-    assert_eq!(decode(&encode(&state, &entries)).unwrap(), (state, entries));
-    assert_eq!(decode(&encode(&State::default(), &[])).unwrap(), (State::default(), vec![]));
+    let (mut state, mut tail) = full();
+    let rich = &mut tail.entries[0].entry;
+    *rich = rich.clone().slot(Slot::B).to(&image("1 (a)", Kind::File)).reason("why");
+    assert_eq!(decode(&encode(&state, &tail)).unwrap(), (state.clone(), tail.clone()));
+    let places = Places { a: "/dev/a".into(), b: "/dev/b \u{fc}".into() };
+    let pair = ComponentState::with_places(places, Slot::B, image("3", Kind::File));
+    state.components.insert("pair".parse().unwrap(), pair);
+    assert_eq!(decode(&encode(&state, &tail)).unwrap(), (state, tail));
+    let nothing = (State::default(), Tail::default());
+    assert_eq!(decode(&encode(&nothing.0, &nothing.1)).unwrap(), nothing);
 }
 
 #[test]
@@ -55,17 +63,24 @@ fn every_truncation_and_anything_left_over_is_refused() {
 
 #[test]
 fn a_longer_encoding_of_the_same_is_refused() {
-    // [[], []] with the outer length in a byte of its own.
-    assert!(decode(&[0x82, 0x80, 0x80]).is_ok());
-    assert!(decode(&[0x98, 0x02, 0x80, 0x80]).is_err());
-    assert!(decode(&[0x9f, 0x80, 0x80, 0xff]).is_err());
+    // [[], 0, []], with the outer length in a byte of its own, and so on.
+    assert!(decode(&[0x83, 0x80, 0x00, 0x80]).is_ok());
+    assert!(decode(&[0x98, 0x03, 0x80, 0x00, 0x80]).is_err());
+    assert!(decode(&[0x83, 0x80, 0x18, 0x00, 0x80]).is_err());
+    assert!(decode(&[0x9f, 0x80, 0x00, 0x80, 0xff]).is_err());
 }
 
 #[test]
 fn a_state_without_a_bootable_answer_is_refused() {
-    let spoil: [fn(&mut ComponentState); 5] = [
+    let spoil: [fn(&mut ComponentState); 7] = [
         |c| c.base = Held::Empty,
         |c| c.a = Held::Staging,
+        |c| c.places = Some(Places { a: "/dev/a".into(), b: "/dev/b".into() }),
+        |c| {
+            // On trial with two slots, and the other one is no way back.
+            c.places = Some(Places { a: "/dev/a".into(), b: "/dev/b".into() });
+            c.base = Held::Empty;
+        },
         |c| c.active = Slot::B,
         |c| c.active = Slot::Base,
         |c| c.denied = vec![c.denied[0].clone(); Denied::MOST + 1],
@@ -73,7 +88,7 @@ fn a_state_without_a_bootable_answer_is_refused() {
     for (number, spoil) in spoil.into_iter().enumerate() {
         let (mut state, _) = full();
         spoil(state.components.get_mut(&"rich".parse().unwrap()).unwrap());
-        assert!(decode(&encode(&state, &[])).is_err(), "{number}");
+        assert!(decode(&encode(&state, &Tail::default())).is_err(), "{number}");
     }
 }
 

@@ -138,6 +138,10 @@ impl Disk for Real {
         fs::read_link(path)
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
     fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>> {
         /// The most the kernel ever lists.
         const MOST: usize = 65536;

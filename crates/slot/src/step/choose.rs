@@ -1,7 +1,8 @@
 //! Which slot, which image: the choices the state machine makes.
 
+use super::NextBoot;
 use crate::Refusal;
-use crate::state::{ComponentState, Denied, Held, SealedImage, Slot};
+use crate::state::{Booted, ComponentState, Denied, Held, SealedImage, Slot, Trial, date};
 use siding_image::{Component, Identity};
 
 impl ComponentState {
@@ -51,6 +52,58 @@ impl ComponentState {
         self.denied.push(Denied { digest, version: image.version.clone(), reason: reason.to_owned(), at });
         let too_many = self.denied.len().saturating_sub(Denied::MOST);
         self.denied.drain(..too_many);
+    }
+}
+
+/// What a boot does to a component, given what its boot loader says it did.
+///
+/// A boot spends one try, whoever counts: the record's count and the loader's are both taken off one, and the lower
+/// one holds. A loader that acted on an older order has said nothing of this trial. If it knows the order and started
+/// another slot, it has given the trial up.
+pub(super) fn at_boot(component: &ComponentState, seen: Booted, now: u64) -> NextBoot {
+    let Some(trial) = &component.trial else { return NextBoot::Continues };
+    let knows = seen.turn.is_none_or(|turn| turn == component.turn);
+    let elsewhere = seen.slot.filter(|slot| *slot != component.active);
+    let late = trial.terms.deadline.filter(|deadline| now >= *deadline).map(passed);
+    let gave_up = elsewhere.filter(|_| knows).map(|slot| gave_up(trial, slot));
+    let reason = trial.failed.clone().or(late).or(gave_up);
+    let left = match (reason, trial.tries_left.checked_sub(1)) {
+        (Some(reason), _) => Err(reason),
+        (None, None) => Err(used_up(trial, elsewhere)),
+        (None, Some(left)) => Ok(left),
+    };
+    let counted = seen.tries_left.filter(|_| knows).unwrap_or(u32::MAX);
+    match (left, component.way_back()) {
+        (Ok(left), _) => NextBoot::SpendsTry { left: left.min(counted) },
+        (Err(reason), Some(to)) => NextBoot::FallsBack { to, reason },
+        // No state that is kept is without a way back on trial.
+        (Err(_), None) => NextBoot::Continues,
+    }
+}
+
+/// Why a trial ends by its deadline.
+pub(super) fn passed(deadline: u64) -> String {
+    format!("the deadline passed without a confirm ({})", date(deadline))
+}
+
+fn gave_up(trial: &Trial, slot: Slot) -> String {
+    format!("the boot loader gave it up after {} and started slot {slot}", tries(trial))
+}
+
+fn used_up(trial: &Trial, elsewhere: Option<Slot>) -> String {
+    match (elsewhere, trial.terms.tries) {
+        (Some(slot), _) => {
+            format!("it was never started in {}: the boot loader started slot {slot}", tries(trial))
+        }
+        (None, 1) => "its one try was used up without a confirm".to_owned(),
+        (None, tries) => format!("{tries} tries were used up without a confirm"),
+    }
+}
+
+fn tries(trial: &Trial) -> String {
+    match trial.terms.tries {
+        1 => "1 try".to_owned(),
+        tries => format!("{tries} tries"),
     }
 }
 

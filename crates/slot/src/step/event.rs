@@ -1,8 +1,9 @@
 //! What can happen to a store, and what follows.
 
 use crate::log::LogEntry;
-use crate::state::{SealedImage, Slot, TrialTerms};
+use crate::state::{Booted, Places, SealedImage, Slot, TrialTerms};
 use siding_image::{Component, Digest, Identity};
+use std::collections::BTreeMap;
 
 /// Something that happens to a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,17 @@ pub enum Event {
         /// What its base holds.
         image: SealedImage,
     },
+    /// A component gets two devices, of which one holds the image in use, which was compared.
+    InitPlaces {
+        /// Which component.
+        component: Component,
+        /// Where its slots lie.
+        places: Places,
+        /// The slot in use, `a` or `b`.
+        slot: Slot,
+        /// What it holds.
+        image: SealedImage,
+    },
     /// The inactive slot is to be written.
     BeginStage {
         /// Which component.
@@ -22,6 +34,17 @@ pub enum Event {
         image: SealedImage,
         /// What it is made from: no slot is overwritten that alone holds this.
         source: Option<Identity>,
+    },
+    /// An interrupted stage is gone on with.
+    GoOn {
+        /// Which component.
+        component: Component,
+        /// Which slot.
+        slot: Slot,
+        /// What is written.
+        image: SealedImage,
+        /// How many bytes were there.
+        there: u64,
     },
     /// What was staged is given up.
     Abandon {
@@ -45,7 +68,19 @@ pub enum Event {
         trial: Option<TrialTerms>,
     },
     /// The device starts.
-    Boot,
+    Boot {
+        /// What boot loaders did, for components that are started by one.
+        seen: BTreeMap<Component, Booted>,
+    },
+    /// A check of what runs has failed. What is not on trial is left as it is.
+    HealthFailed {
+        /// Which components.
+        set: Vec<Component>,
+        /// Which check, and what it said.
+        reason: String,
+    },
+    /// Trials whose deadline has passed end.
+    Deadline,
     /// What runs is good.
     Confirm {
         /// Which components.

@@ -86,6 +86,32 @@ pub enum Refusal {
         /// Of which component.
         component: Component,
     },
+    /// The trial has failed already; it cannot be confirmed.
+    Failed {
+        /// Of which component.
+        component: Component,
+        /// What is on trial.
+        version: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The component has no base to go back to.
+    NoBase {
+        /// Which one.
+        component: Component,
+    },
+    /// The component has no other slot to go back to.
+    NoWayBack {
+        /// Which one.
+        component: Component,
+    },
+    /// The slot is the way back of a trial.
+    IsWayBack {
+        /// Of which component.
+        component: Component,
+        /// Which slot.
+        slot: Slot,
+    },
     /// A set names a component twice.
     Twice {
         /// Which one.
@@ -142,6 +168,22 @@ impl fmt::Display for Refusal {
             Self::SourceWouldGo { component } => write!(
                 f,
                 "the patch starts from an image of {component} that only the slot to be overwritten holds; use a patch that starts from the base or from what runs"
+            ),
+            Self::Failed { component, version, reason } => write!(
+                f,
+                "the trial of {component} {version} has failed: {reason}; restart the device to fall back, or roll it back"
+            ),
+            Self::NoBase { component } => write!(
+                f,
+                "{component} has two slots and no base; to leave a patch, roll it back or install its reverse patch"
+            ),
+            Self::NoWayBack { component } => write!(
+                f,
+                "the other slot of {component} holds no image to go back to; install its reverse patch, or another one"
+            ),
+            Self::IsWayBack { component, slot } => write!(
+                f,
+                "slot {slot} of {component} is the way back of its trial; confirm it or roll it back first"
             ),
             Self::Twice { component } => write!(f, "component {component} is named twice; name it once"),
         }

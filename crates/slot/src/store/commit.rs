@@ -4,13 +4,15 @@ use super::fit::{self, Fitted, fit};
 use super::{Store, project};
 use crate::builder::Builder;
 use crate::checkpoint;
-use crate::log::{Log, LogEntry};
+use crate::layout::Layout;
+use crate::log::{LogEntry, Numbered, Tail};
 use crate::record;
 use crate::staging::{Target, freeze, freeze_names};
-use crate::state::{Held, Slot};
+use crate::state::{Held, Slot, State};
 use crate::step::{Effect, Event, Refusal, steps};
 use crate::{Error, Kind, Result};
 use siding_image::{Checkpoint, Component, Content, Image, Sink};
+use std::path::{Path, PathBuf};
 
 impl Store {
     /// Decides all of `events` in order, and makes them true in one record write. Returns what happened; if
@@ -24,21 +26,40 @@ impl Store {
         if effects.is_empty() {
             return Ok(entries);
         }
-        let untold = self.untold.iter().flat_map(|(_, entries)| entries);
-        let fitted = fit(state, untold.chain(&entries).cloned().collect());
-        record::fits(fitted.payload.len())?;
-        let done = self.carry_out(fitted, &effects);
-        if let Err(error) = &done {
+        let done = self.make_room_to_tell(&entries).and_then(|()| {
+            let fitted = self.fitted(state, &entries);
+            record::fits(fitted.payload.len())?;
+            let settles = fitted.left_out || !events.iter().all(Event::is_quick);
+            self.carry_out(fitted, &entries, &effects)?;
+            if settles { self.settle() } else { Ok(()) }
+        });
+        if let Err(error) = &done
+            && !matches!(error, Error::RecordFull { .. })
+        {
             self.poison.get_or_insert_with(|| error.to_string());
         }
         done.map(|()| entries)
     }
 
-    fn carry_out(&mut self, fitted: Fitted, effects: &[Effect]) -> Result<()> {
-        let before = self.record.sequence();
+    /// The change as the record can hold it: with the new entries, and those before that the log may lack.
+    fn fitted(&self, state: State, entries: &[LogEntry]) -> Fitted {
+        let mut tail = self.tail.clone();
+        tail.entries.extend(self.numbered(entries));
+        fit(state, tail)
+    }
+
+    /// The entries of the next record.
+    fn numbered(&self, entries: &[LogEntry]) -> impl Iterator<Item = Numbered> {
+        let sequence = self.record.sequence().saturating_add(1);
+        entries.iter().map(move |entry| Numbered { sequence, entry: entry.clone() })
+    }
+
+    fn carry_out(&mut self, fitted: Fitted, entries: &[LogEntry], effects: &[Effect]) -> Result<()> {
+        let new: Vec<Numbered> = self.numbered(entries).collect();
         self.record.write(&fitted.payload)?;
         self.snapshot.state = fitted.state;
-        self.untold = vec![(before, fitted.left_out), (self.record.sequence(), fitted.carried)];
+        self.snapshot.tail = fitted.tail;
+        self.untold.extend(new);
         let switched = effects.iter().filter_map(Effect::switched).cloned();
         self.behind.extend(switched);
         self.link()?;
@@ -59,27 +80,60 @@ impl Store {
         }
     }
 
-    /// Lets `current` links follow the record; those that find no room on a full disk stay behind.
+    /// Lets `current` links follow the record; those that find no room on a full disk stay behind. Once this returned
+    /// Ok, those that it changed survive a power cut: one flush for all of them.
     pub(super) fn link(&mut self) -> Result<()> {
+        let mut changed = false;
         for component in std::mem::take(&mut self.behind) {
-            let Some(active) = self.state.get(&component).map(|held| held.active) else { continue };
-            let (disk, layout) = (self.disk.as_ref(), &self.layout);
-            if !unless_full(project::set_current(disk, layout, &component, active))? {
-                self.behind.insert(component);
+            let Some(wanted) = self.current_target(&component) else { continue };
+            let link = self.layout.current(&component);
+            match when_room(project::set_current(self.disk.as_ref(), &link, &wanted))? {
+                Some(set) => changed |= set,
+                None => drop(self.behind.insert(component)),
             }
+        }
+        let dir = self.layout.links();
+        let flushed = if changed { self.disk.flush_directory(&dir) } else { Ok(()) };
+        flushed.map_err(|e| Error::io("flush", &dir, e))
+    }
+
+    /// What the link of a component is to say.
+    fn current_target(&self, component: &Component) -> Option<PathBuf> {
+        let held = self.state.get(component)?;
+        let in_store = || Layout::current_target(component, held.active);
+        Some(held.place(held.active).map_or_else(in_store, Path::to_owned))
+    }
+
+    /// Adds to the log what it lacks, without a flush. A full disk does not undo a fall back: what finds no room is told
+    /// later, and the record carries it until then.
+    pub(super) fn tell(&mut self) -> Result<()> {
+        if !self.untold.is_empty() && when_room(self.log.append(&self.untold))?.is_some() {
+            self.untold.clear();
         }
         Ok(())
     }
 
-    /// Adds to the log what it lacks. A full disk does not undo a fall back: what finds no room is told later, and
-    /// the record carries it until then.
-    pub(super) fn tell(&mut self) -> Result<()> {
-        while let Some((sequence, entries)) = self.untold.first() {
-            if !unless_full(self.log.append(*sequence, entries))? {
-                return Ok(());
-            }
-            self.untold.remove(0);
+    /// Before a change: if the record would carry much, the log is flushed instead, so that a change stays one small
+    /// write and no entry is left out of both.
+    fn make_room_to_tell(&mut self, entries: &[LogEntry]) -> Result<()> {
+        /// More than a switch and what follows it up to the next stage need.
+        const MOST: usize = 12;
+        let carried = self.tail.entries.len().saturating_add(entries.len());
+        if self.tail.entries.is_empty() || carried <= MOST { Ok(()) } else { self.settle() }
+    }
+
+    /// Flushes the log. What it has then, the next record need not carry.
+    fn settle(&mut self) -> Result<()> {
+        self.tell()?;
+        if when_room(self.log.flush())?.is_none() {
+            // What was not flushed is gone from the log; the record still has it.
+            let gone = self.tail.entries.iter().filter(|told| !self.untold.contains(told));
+            let gone: Vec<Numbered> = gone.cloned().collect();
+            self.untold.splice(..0, gone);
+            return Ok(());
         }
+        let after = self.log.sure();
+        self.snapshot.tail = Tail { after, entries: self.untold.clone() };
         Ok(())
     }
 
@@ -142,11 +196,6 @@ impl Store {
         claimed.find(|(_, claims)| !claims.is_empty())
     }
 
-    /// Adds a line to the log that follows from no change of the record; a full disk leaves it out.
-    pub(crate) fn tell_at_once(&mut self, entry: LogEntry) -> Result<()> {
-        unless_full(self.log.append(Log::NO_RECORD, &[entry])).map(drop)
-    }
-
     /// Whether the record has room for what these events lead to, and for every way on from there that is not
     /// asked whether there is room: switches, trials, and fall backs with empty reasons. A quarter is left for
     /// the reasons.
@@ -161,7 +210,7 @@ impl Store {
     ///
     /// Once this returned Ok, the base survives a power cut.
     pub(super) fn write_base(&self, component: &Component, source: &Image) -> Result<()> {
-        if project::is_frozen(&self.layout.slot(component, Slot::Base)) {
+        if project::is_frozen(self.disk.as_ref(), &self.layout.slot(component, Slot::Base)) {
             self.find_base(component, source)?;
         } else {
             self.write_new_base(component, source)?;
@@ -175,10 +224,12 @@ impl Store {
     /// component whose record rotted. It is never overwritten.
     fn find_base(&self, component: &Component, source: &Image) -> Result<()> {
         let path = self.layout.image(component, Slot::Base);
-        let same = Image::open(&path).is_ok_and(|image| image.identity() == source.identity());
+        let same = self.disk.check(&Image::assume(&path, source.content().clone())).is_ok();
         let described = match source.content() {
-            Content::Tree(tree) => std::fs::read(self.layout.tree(component, Slot::Base))
-                .is_ok_and(|bytes| bytes == tree.encode()),
+            Content::Tree(tree) => {
+                let described = self.disk.read(&self.layout.tree(component, Slot::Base));
+                described.is_ok_and(|bytes| bytes == tree.encode())
+            }
             Content::File(_) => true,
         };
         let stray = || Error::StrayBase { path: self.layout.slot(component, Slot::Base) };
@@ -223,11 +274,36 @@ impl Store {
     }
 }
 
-/// Whether it was done; a full disk only puts it off.
-fn unless_full(done: Result<()>) -> Result<bool> {
+/// What was done; a full disk only puts it off.
+fn when_room<T>(done: Result<T>) -> Result<Option<T>> {
     match done {
-        Err(error) if error.kind() == Kind::NoSpace => Ok(false),
-        other => other.map(|()| true),
+        Err(error) if error.kind() == Kind::NoSpace => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+impl Event {
+    /// Whether it only chooses between images that are there. Then the log is flushed with a later change, since the
+    /// record carries its end until then; the others flush anyway, and more.
+    fn is_quick(&self) -> bool {
+        match self {
+            Self::Switch { .. }
+            | Self::Boot { .. }
+            | Self::HealthFailed { .. }
+            | Self::Deadline
+            | Self::Confirm { .. }
+            | Self::Rollback { .. }
+            | Self::Remove { .. }
+            | Self::Lift { .. } => true,
+            Self::Init { .. }
+            | Self::InitPlaces { .. }
+            | Self::BeginStage { .. }
+            | Self::GoOn { .. }
+            | Self::Abandon { .. }
+            | Self::Seal { .. }
+            | Self::Condemn { .. }
+            | Self::Vacuum => false,
+        }
     }
 }
 

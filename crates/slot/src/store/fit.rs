@@ -4,7 +4,7 @@
 //! ([`most_needed`]). What may be long after that are reasons, and the log entries the record carries; so those
 //! are what is shortened and left out.
 
-use crate::log::LogEntry;
+use crate::log::{Numbered, Tail};
 use crate::state::{ComponentState, Denied, Fallback, Slot, State, Trial, TrialTerms};
 use crate::{codec, record};
 
@@ -13,26 +13,27 @@ use crate::{codec, record};
 pub(super) struct Fitted {
     pub(super) state: State,
     pub(super) payload: Vec<u8>,
-    /// The entries that found no room in the record; the older ones. A power cut, or an end of the process while
-    /// the disk is full, loses them.
-    pub(super) left_out: Vec<LogEntry>,
-    /// The entries that the record carries until the log has them.
-    pub(super) carried: Vec<LogEntry>,
+    /// What the record carries of the log. Older entries that found no room in it are left out: a power cut, or an
+    /// end of the process while the disk is full, loses them.
+    pub(super) tail: Tail,
+    /// Whether any was left out.
+    pub(super) left_out: bool,
 }
 
 /// Shortens reasons, and leaves out carried entries, as far as it must.
-pub(super) fn fit(state: State, entries: Vec<LogEntry>) -> Fitted {
+pub(super) fn fit(state: State, tail: Tail) -> Fitted {
     const LONGEST: [usize; 5] = [usize::MAX, 200, 100, 50, 0];
-    let mut fitted = Fitted { state, payload: Vec::new(), left_out: Vec::new(), carried: entries };
+    let mut fitted = Fitted { state, payload: Vec::new(), tail, left_out: false };
     for longest in LONGEST {
         fitted.shorten(longest);
         if fitted.fits() {
             return fitted;
         }
     }
-    while !fitted.fits() && !fitted.carried.is_empty() {
-        let half = fitted.carried.len().div_ceil(2);
-        fitted.left_out.extend(fitted.carried.drain(..half));
+    while !fitted.fits() && !fitted.tail.entries.is_empty() {
+        let half = fitted.tail.entries.len().div_ceil(2);
+        fitted.tail.entries.drain(..half);
+        fitted.left_out = true;
     }
     fitted
 }
@@ -41,7 +42,7 @@ pub(super) fn fit(state: State, entries: Vec<LogEntry>) -> Fitted {
 /// reasons are empty.
 pub(super) fn most_needed(mut state: State) -> usize {
     state.components.values_mut().for_each(grow);
-    codec::encode(&state, &[]).len()
+    codec::encode(&state, &Tail { after: u64::MAX, entries: Vec::new() }).len()
 }
 
 fn grow(component: &mut ComponentState) {
@@ -60,14 +61,16 @@ fn grow(component: &mut ComponentState) {
     component.last_rollback =
         longest.map(|version| Fallback { version, reason: String::new(), at: u64::MAX });
     let terms = TrialTerms { tries: u32::MAX, deadline: Some(u64::MAX) };
-    component.trial = Some(Trial { terms, tries_left: u32::MAX, started: u64::MAX });
+    component.trial =
+        Some(Trial { terms, tries_left: u32::MAX, started: u64::MAX, failed: Some(String::new()) });
+    component.turn = u64::MAX;
     component.previous = Some(Slot::Base);
     component.floor = u64::MAX;
 }
 
 impl Fitted {
     fn fits(&mut self) -> bool {
-        self.payload = codec::encode(&self.state, &self.carried);
+        self.payload = codec::encode(&self.state, &self.tail);
         record::fits(self.payload.len()).is_ok()
     }
 
@@ -75,12 +78,11 @@ impl Fitted {
         for component in self.state.components.values_mut() {
             let denied = component.denied.iter_mut().map(|denied| &mut denied.reason);
             let last = component.last_rollback.iter_mut().map(|last| &mut last.reason);
-            denied.chain(last).for_each(|reason| truncate(reason, longest));
+            let failed = component.trial.iter_mut().filter_map(|trial| trial.failed.as_mut());
+            denied.chain(last).chain(failed).for_each(|reason| truncate(reason, longest));
         }
-        self.carried
-            .iter_mut()
-            .filter_map(|entry| entry.reason.as_mut())
-            .for_each(|reason| truncate(reason, longest));
+        let entries = self.tail.entries.iter_mut().map(|Numbered { entry, .. }| entry);
+        entries.filter_map(|entry| entry.reason.as_mut()).for_each(|reason| truncate(reason, longest));
     }
 }
 

@@ -5,32 +5,33 @@ use crate::layout::Layout;
 use crate::{Error, Kind, Result, Slot};
 use siding_image::Component;
 use std::collections::HashSet;
-use std::fs;
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Points `current` at the slot, unless it does already.
+/// Points a link at `wanted`, unless it does already; says whether it changed it.
 ///
 /// A reader finds the old image or the new one at every moment; but nothing, rather than an image that was left,
-/// on a disk so full that it has no room for the link beside the old one nor in its place. Once this returned Ok, a link that it changed
-/// survives a power cut; one that a killed process changed may not, and opening the store makes it again.
-pub(super) fn set_current(disk: &dyn Disk, layout: &Layout, component: &Component, slot: Slot) -> Result<()> {
-    let (link, wanted) = (layout.current(component), Layout::current_target(slot));
-    if fs::read_link(&link).is_ok_and(|target| target == wanted) {
-        return Ok(());
+/// on a disk so full that it has no room for the link beside the old one nor in its place. A power cut may undo it
+/// until the directory is flushed; then opening the store does it again.
+pub(super) fn set_current(disk: &dyn Disk, link: &Path, wanted: &Path) -> Result<bool> {
+    if disk.read_link(link).is_ok_and(|target| target == wanted) {
+        return Ok(false);
     }
-    let aside = link.with_extension("new");
-    let io = |e| Error::io("set the link", &link, e);
+    // No component's name begins with a dot.
+    let mut name = OsString::from(".");
+    name.push(link.file_name().unwrap_or_default());
+    let aside = link.with_file_name(name);
+    let io = |e| Error::io("set the link", link, e);
     disk.remove_tree(&aside).map_err(io)?;
-    match disk.make_symlink(&wanted, &aside).map_err(io) {
+    match disk.make_symlink(wanted, &aside).map_err(io) {
         Err(error) if error.kind() == Kind::NoSpace => {
-            disk.remove_tree(&link).map_err(io)?;
-            disk.make_symlink(&wanted, &link).map_err(io)?;
+            disk.remove_tree(link).map_err(io)?;
+            disk.make_symlink(wanted, link).map_err(io)?;
         }
-        made => made.and_then(|()| disk.rename(&aside, &link).map_err(io))?,
+        made => made.and_then(|()| disk.rename(&aside, link).map_err(io))?,
     }
-    disk.flush_directory(&layout.component(component)).map_err(io)
+    Ok(true)
 }
 
 /// Removes the files of a slot, if there are any. Says nothing about a power cut: they go when next opened.
@@ -40,26 +41,22 @@ pub(super) fn discard(disk: &dyn Disk, layout: &Layout, component: &Component, s
 }
 
 /// Whether a slot's directory was frozen, which comes after all that is in it was flushed and compared.
-pub(super) fn is_frozen(slot: &Path) -> bool {
-    fs::symlink_metadata(slot).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o222 == 0)
+pub(super) fn is_frozen(disk: &dyn Disk, slot: &Path) -> bool {
+    disk.look(slot).is_ok_and(|seen| seen.is_directory() && seen.mode & 0o222 == 0)
 }
 
 /// How much disk a directory takes; a file with several names counts once.
-pub(super) fn disk_usage(path: &Path) -> Result<u64> {
-    fn walk(path: &Path, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
-        let meta = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            other => other?,
-        };
-        let mut bytes =
-            if seen.insert((meta.dev(), meta.ino())) { meta.blocks().saturating_mul(512) } else { 0 };
-        if meta.is_dir() {
+pub(super) fn disk_usage(disk: &dyn Disk, path: &Path) -> Result<u64> {
+    fn walk(disk: &dyn Disk, path: &Path, met: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
+        let Some(seen) = disk.find(path)? else { return Ok(0) };
+        let mut bytes = if met.insert(seen.id) { seen.taken } else { 0 };
+        if seen.is_directory() {
             // What may not be listed is not counted; it is removed all the same.
-            for item in fs::read_dir(path).into_iter().flatten() {
-                bytes = bytes.saturating_add(walk(&item?.path(), seen)?);
+            for name in disk.list(path).unwrap_or_default() {
+                bytes = bytes.saturating_add(walk(disk, &path.join(name), met)?);
             }
         }
         Ok(bytes)
     }
-    walk(path, &mut HashSet::new()).map_err(|e| Error::io("measure", path, e))
+    walk(disk, path, &mut HashSet::new()).map_err(|e| Error::io("measure", path, e))
 }

@@ -1,7 +1,8 @@
 //! Stories of whole stores, on real files.
 
 use super::*;
-use crate::disk::Attribute;
+use crate::disk::{Attribute, Disk};
+use crate::layout::Layout;
 use crate::log::What;
 use crate::{Held, Kind};
 use siding_image::{Content, FileRef, Identity, Kind as ImageKind, Sink, scan, verity};
@@ -87,7 +88,8 @@ impl Yard {
     }
 
     fn current(&self, component: &str) -> PathBuf {
-        fs::read_link(self.root().join("components").join(component).join("current")).unwrap()
+        let link = fs::read_link(self.root().join("current").join(component)).unwrap();
+        link.strip_prefix(format!("../components/{component}")).unwrap().to_owned()
     }
 }
 
@@ -108,7 +110,7 @@ fn the_story_from_init_to_reinstall() {
     assert_eq!(yard.current("c"), Path::new("base/image"), "sealed is not switched");
     store.switch(std::slice::from_ref(&c), trial(2), NOW).unwrap();
     assert_eq!(yard.current("c"), Path::new("a/image"));
-    let body = fs::read_to_string(yard.root().join("components/c/current/lib/libc.so")).unwrap();
+    let body = fs::read_to_string(yard.root().join("current/c/lib/libc.so")).unwrap();
     assert!(body.starts_with("two"));
     drop(store);
 
@@ -251,9 +253,10 @@ fn links_and_leftovers_are_made_to_agree_with_the_record() {
     let yard = Yard::new();
     drop(yard.store());
     let c = yard.root().join("components/c");
-    fs::remove_file(c.join("current")).unwrap();
-    std::os::unix::fs::symlink("b/image", c.join("current")).unwrap();
-    std::os::unix::fs::symlink("left behind", c.join("current.new")).unwrap();
+    let links = yard.root().join("current");
+    fs::remove_file(links.join("c")).unwrap();
+    std::os::unix::fs::symlink("../components/c/b/image", links.join("c")).unwrap();
+    std::os::unix::fs::symlink("left behind", links.join(".c")).unwrap();
     fs::create_dir_all(c.join("b/image/deep")).unwrap();
     fs::create_dir_all(yard.root().join("components/half/base/image")).unwrap();
     let mut store = Store::open(&yard.root()).unwrap();

@@ -1,6 +1,6 @@
 //! The real disk, but for the operations that a rule makes fail.
 
-use crate::disk::{Access, Attribute, Disk, DiskFile, Real, Room};
+use crate::disk::{Access, Attribute, Disk, DiskFile, Real, Room, reading_goes_below};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -70,9 +70,21 @@ impl Failing {
     }
 }
 
+impl Failing {
+    fn below(&self) -> &Real {
+        &Real
+    }
+}
+
 impl Disk for Failing {
+    reading_goes_below!();
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        self.point(if let Access::New(_) = access { Op::TakesRoom } else { Op::Other })?;
+        match access {
+            // To fail to read an image spoils nothing, and a store goes on after it.
+            Access::Read => {}
+            Access::New(_) => self.point(Op::TakesRoom)?,
+            Access::Existing | Access::Log | Access::Directory => self.point(Op::Other)?,
+        }
         let (path, disk) = (path.to_owned(), self.clone());
         Ok(Box::new(FailingFile { file: Real.open(&path, access)?, path, disk }))
     }
@@ -107,7 +119,10 @@ impl DiskFile for FailingFile {
         self.file.len()
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.point(Op::Reads(&self.path, offset)).and_then(|()| self.file.read_at(offset, out))
+        if let Rule::Reads(..) = self.disk.rule {
+            self.disk.point(Op::Reads(&self.path, offset))?;
+        }
+        self.file.read_at(offset, out)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let grows = offset + bytes.len() as u64 > self.file.len()?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::checkpoint;
+use crate::disk::Disk;
 use siding_image::Checkpoint;
 
 /// What an applier would write of an image: its fresh contents, one after the other.
@@ -533,7 +534,7 @@ fn a_damaged_image_is_emptied_and_is_no_way_back() {
     let told = store.condemn(&c, Slot::A, "its image is damaged: it is", NOW).unwrap();
     assert_eq!((told[0].what, told[0].slot), (What::Vacuum, Some(Slot::A)));
     assert_eq!(told[0].reason.as_deref(), Some("its image is damaged: it is"));
-    assert_eq!(store.state().get(&c).unwrap().way_back(), Slot::Base);
+    assert_eq!(store.state().get(&c).unwrap().way_back(), Some(Slot::Base));
     assert!(!yard.root().join("components/c/a").exists());
     drop(store);
     check_store(&yard, "after a damaged slot");

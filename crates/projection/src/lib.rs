@@ -1,0 +1,214 @@
+//! What follows from the record: mounts and boot loaders.
+//!
+//! The record of a store is the one truth about which slot of a component is active. A *projection* is something
+//! else that has to say the same: a mount, the variables of a boot loader, whatever a command does. It is made
+//! from the record and never the other way round, it is made again at each boot and after each change, and
+//! making it twice is making it once. So the order is always: record first, then projections; and a power cut
+//! between them leaves a projection that is *stale*, which the next boot repairs.
+//!
+//! A boot loader that counts boots also answers: [`Projections::seen`] reads which slot it booted, how many tries it
+//! has left and which *turn* it knew. The turn grows each time the active slot changes. So a loader that booted
+//! another slot although it knew the record's turn has fallen back, and one with an older turn was only
+//! stale. While the turns agree, a loader's own count is never raised.
+//!
+//! | variable, for a component NAME | meaning |
+//! | --- | --- |
+//! | `siding_NAME_slot` | the active slot: `base`, `a` or `b` |
+//! | `siding_NAME_back` | where a failed trial goes |
+//! | `siding_NAME_tries` | how many more boots the slot gets; empty or unset when it is not on trial |
+//! | `siding_NAME_turn` | the turn |
+//!
+//! In NAME, what is no letter, digit or `_` becomes `_`. The loader lowers `tries` before it boots, boots `back` once
+//! it is 0, and puts `siding.NAME=SLOT` on the kernel's command line. `contrib/` has what makes GRUB, U-Boot
+//! and systemd-boot do so.
+//!
+//! The formats are pure, bytes in and bytes out: [`grub`], [`uboot`], [`systemd_boot`], [`efi`]. All input and output
+//! is in one small file.
+//!
+//! ```
+//! use siding_projection::Projections;
+//! let projections = Projections::parse("projections.toml".as_ref(), r#"
+//!     [[projection]]
+//!     component = "rootfs"
+//!     kind = "grub"
+//!     file = "/boot/grub/siding.env"
+//! "#)?;
+//! assert_eq!(projections.len(), 1);
+//! # Ok::<(), siding_projection::Error>(())
+//! ```
+
+mod config;
+mod error;
+mod io;
+mod loader;
+mod mount;
+mod variables;
+
+pub mod efi;
+pub mod grub;
+pub mod systemd_boot;
+pub mod uboot;
+
+pub use error::{Error, Failure, Reason};
+
+use config::{Kind, Projection};
+use siding_image::Component;
+use siding_slot::{Booted, ComponentState, Slot, Snapshot, State};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use variables::{Names, Told, Wanted};
+
+/// What this crate's fallible functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The name of the file in a store that says what follows its record.
+pub const FILE: &str = "projections.toml";
+
+/// What is to follow a store's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projections {
+    all: Vec<Projection>,
+}
+
+/// One projection that follows the record now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Of which component.
+    pub component: Component,
+    /// Which projection: its kind and its place.
+    pub projection: String,
+    /// Whether it said something else before. A command is always run and counts as changed.
+    pub changed: bool,
+}
+
+impl Projections {
+    /// Reads `projections.toml` in the store at `root`; if there is none, nothing follows the record.
+    pub fn load(root: &Path) -> Result<Self> {
+        let path = root.join(FILE);
+        match io::read_if_there(&path) {
+            Ok(None) => Ok(Self::default()),
+            Ok(Some(bytes)) => Self::parse(&path, &String::from_utf8_lossy(&bytes)),
+            Err(source) => Err(Error::Read { path, source }),
+        }
+    }
+
+    /// Reads what such a file holds; `path` is for errors.
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        Ok(Self { all: config::parse(path, text)? })
+    }
+
+    /// How many projections there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether nothing follows the record.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Makes every projection agree with the record, in the order of the file. What agrees already is left alone.
+    ///
+    /// Once this returned Ok, what boot loaders are told survives a power cut; a cut before that leaves each
+    /// projection old or new. One that fails keeps no other from being made: all failures come
+    /// together in [`Error::Failed`]. Call it with the store's lock held, so that no older record overtakes a newer.
+    pub fn apply(&self, snapshot: &Snapshot) -> Result<Vec<Done>> {
+        let (mut done, mut failures) = (Vec::new(), Vec::new());
+        for Projection { component, kind } in &self.all {
+            let (component, projection) = (component.clone(), kind.describe());
+            match follow(kind, &component, snapshot) {
+                Ok(changed) => done.push(Done { component, projection, changed }),
+                Err(reason) => failures.push(Failure { component, projection, reason }),
+            }
+        }
+        if failures.is_empty() { Ok(done) } else { Err(Error::Failed { done, failures }) }
+    }
+
+    /// What the boot loaders did this boot, by component: which slot they booted, from the kernel's command line,
+    /// and what their variables say. A component that neither says anything about is left out.
+    ///
+    /// Ask before [`apply`](Self::apply) tells the loaders something new.
+    pub fn seen(&self, state: &State, cmdline: &str) -> BTreeMap<Component, Booted> {
+        let seen = |component: &Component| {
+            let told = self.told(component);
+            Booted { slot: variables::booted(component, cmdline), tries_left: told.tries, turn: told.turn }
+        };
+        let all = state.components().map(|(component, _)| (component.clone(), seen(component)));
+        all.filter(|(_, seen)| *seen != Booted::default()).collect()
+    }
+
+    /// What the first loader of a component that has a turn says.
+    fn told(&self, component: &Component) -> Told {
+        let names = Names::of(component);
+        let told = |projection: &Projection| match &projection.kind {
+            Kind::Grub { file } => loader::grub_told(file, &names),
+            Kind::UBoot(places) => loader::uboot_told(places, &names),
+            Kind::SystemdBoot { entries } => loader::systemd_boot_told(entries, component),
+            Kind::EfiBootNext { variables, .. } => loader::efi_told(variables, &names),
+            Kind::Bind { .. } | Kind::Loop { .. } | Kind::Command { .. } => None,
+        };
+        let mine = self.all.iter().filter(|projection| projection.component == *component);
+        mine.filter_map(told).find(|told| told.turn.is_some()).unwrap_or_default()
+    }
+}
+
+fn follow(kind: &Kind, component: &Component, snapshot: &Snapshot) -> Result<bool, Reason> {
+    let unknown = || {
+        let root = snapshot.root().display();
+        Reason::unfit(format!(
+            "the store {root} has no component {component}; init it, or correct projections.toml"
+        ))
+    };
+    let held = snapshot.state().get(component).ok_or_else(unknown)?;
+    let (wanted, names) = (Wanted::of(held), Names::of(component));
+    let image = snapshot.image_path(component, held.active);
+    let slots = Slot::ALL.map(|slot| snapshot.image_path(component, slot));
+    let mount = |how, at| mount::follow(how, component, &image, &slots, kind_of(held), at);
+    match kind {
+        Kind::Bind { at } => mount(mount::How::Bind, at),
+        Kind::Loop { at, filesystem } => mount(mount::How::Loop(filesystem.as_deref()), at),
+        Kind::Grub { file } => loader::grub(file, &names, wanted),
+        Kind::UBoot(places) => loader::uboot(places, &names, wanted),
+        Kind::SystemdBoot { entries } => loader::systemd_boot(entries, component, wanted),
+        Kind::EfiBootNext { variables, entries } => loader::efi(variables, entries, &names, wanted),
+        Kind::Command { run, limit } => command(run, *limit, component, &image, wanted),
+    }
+}
+
+/// The kind of the active image; a record has no active slot without one.
+fn kind_of(held: &ComponentState) -> siding_image::Kind {
+    held.active_image().map_or(siding_image::Kind::File, |image| image.identity.kind)
+}
+
+fn command(
+    run: &[String],
+    limit: Duration,
+    component: &Component,
+    image: &Path,
+    wanted: Wanted,
+) -> Result<bool, Reason> {
+    let Some((program, args)) = run.split_first() else { return Ok(false) };
+    let mut command = Command::new(program);
+    command.args(args).env("SIDING_COMPONENT", component.as_str()).env("SIDING_SLOT", wanted.active.name());
+    command.env("SIDING_IMAGE", image).env("SIDING_TURN", wanted.turn.to_string());
+    command.env("SIDING_TRIES", wanted.tries.map_or_else(String::new, |tries| tries.to_string()));
+    let program = Path::new(program);
+    match io::run(&mut command, limit).map_err(Reason::io("run", program))? {
+        Some(status) if status.success() => Ok(true),
+        Some(status) => Err(Reason::file(program, format!("it ended with {status}; what it said is above"))),
+        None => {
+            let seconds = limit.as_secs();
+            Err(Reason::file(
+                program,
+                format!(
+                    "it took longer than {seconds} s and was killed; give it more with `seconds = N`, or mend it"
+                ),
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! What a boot loader is told about a component, and what it says itself.
+
+use siding_image::Component;
+use siding_slot::{ComponentState, Slot};
+
+/// What a boot loader has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The slot to boot.
+    pub(crate) active: Slot,
+    /// Where a failed trial goes; on trial there is such a slot.
+    pub(crate) back: Option<Slot>,
+    /// How many more boots the active slot gets, if it is on trial.
+    pub(crate) tries: Option<u32>,
+    /// Grows each time the active slot changes.
+    pub(crate) turn: u64,
+}
+
+/// What a boot loader's variables say; nothing of what is missing or makes no sense.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) slot: Option<Slot>,
+    pub(crate) tries: Option<u32>,
+    pub(crate) turn: Option<u64>,
+}
+
+/// The names of a component's variables.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) slot: String,
+    pub(crate) back: String,
+    pub(crate) tries: String,
+    pub(crate) turn: String,
+}
+
+impl Wanted {
+    pub(crate) fn of(held: &ComponentState) -> Self {
+        Self {
+            active: held.active,
+            back: held.way_back(),
+            tries: held.trial.as_ref().map(|trial| trial.tries_left),
+            turn: held.turn,
+        }
+    }
+
+    /// The same with this many tries at most.
+    pub(crate) fn at_most(self, most: u32) -> Self {
+        Self { tries: self.tries.map(|tries| tries.min(most)), ..self }
+    }
+
+    /// What to tell a loader that says this. While its turn is ours, its own count is never raised: it may have
+    /// counted a boot down that the record has not heard of.
+    pub(crate) fn after(self, told: &Told) -> Self {
+        let same = told.turn == Some(self.turn) && told.slot == Some(self.active);
+        let lower = |tries: u32| told.tries.filter(|_| same).map_or(tries, |left| left.min(tries));
+        Self { tries: self.tries.map(lower), ..self }
+    }
+}
+
+impl Told {
+    /// Reads variables, which `get` finds by name.
+    pub(crate) fn read(names: &Names, get: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
+        let text = |name: &str| get(name).and_then(|value| String::from_utf8(value).ok());
+        Self {
+            slot: text(&names.slot).and_then(|slot| slot.parse().ok()),
+            tries: text(&names.tries).and_then(|tries| tries.parse().ok()),
+            turn: text(&names.turn).and_then(|turn| turn.parse().ok()),
+        }
+    }
+}
+
+impl Names {
+    pub(crate) fn of(component: &Component) -> Self {
+        let name = plain(component);
+        let of = |what: &str| format!("siding_{name}_{what}");
+        Self { slot: of("slot"), back: of("back"), tries: of("tries"), turn: of("turn") }
+    }
+
+    /// Each variable with its value and with how many bytes its longest value takes.
+    pub(crate) fn with(&self, wanted: Wanted) -> [(&str, String, usize); 4] {
+        const SLOT: usize = "base".len();
+        const TRIES: usize = "4294967295".len();
+        const TURN: usize = "18446744073709551615".len();
+        [
+            (&self.slot, wanted.active.to_string(), SLOT),
+            (&self.back, wanted.back.map_or_else(String::new, |back| back.to_string()), SLOT),
+            (&self.tries, wanted.tries.map_or_else(String::new, |tries| tries.to_string()), TRIES),
+            (&self.turn, wanted.turn.to_string(), TURN),
+        ]
+    }
+}
+
+/// The component's name as part of a variable's: what is no letter, digit or `_` becomes `_`.
+pub(crate) fn plain(component: &Component) -> String {
+    component.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// The slot that the kernel's command line says was booted: the last `siding.NAME=SLOT` that makes sense.
+pub(crate) fn booted(component: &Component, cmdline: &str) -> Option<Slot> {
+    let slot = |word: &str| {
+        let (name, slot) = word.strip_prefix("siding.")?.split_once('=')?;
+        let meant = name == component.as_str() || name == plain(component);
+        meant.then(|| slot.parse().ok())?
+    };
+    cmdline.split_ascii_whitespace().filter_map(slot).next_back()
+}

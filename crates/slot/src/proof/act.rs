@@ -1,0 +1,267 @@
+//! What can happen to a store in a story, and the images it happens with.
+
+use crate::disk::{Access, Attribute, Disk};
+use crate::sim::SimDisk;
+use crate::{Booted, Error, REBOOT, Result, Slot, Store, Target, TrialTerms};
+use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Image, Sink, verity};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the store lies.
+pub(super) const ROOT: &str = "/data/store";
+/// The time at which everything happens.
+pub(super) const NOW: u64 = 1_772_355_900;
+/// A deadline for trials, and a time after it.
+const DEADLINE: u64 = NOW + 100;
+
+/// One thing that happens, from opening the store to dropping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Create,
+    /// The image becomes the component's base.
+    Init(&'static str, &'static str),
+    /// The image is staged and sealed, going on with what is there.
+    Stage(&'static str, &'static str),
+    /// As far as half of its bytes, with a checkpoint.
+    HalfStage(&'static str, &'static str),
+    /// What is ready, on trial with so many tries or for good.
+    Switch(&'static [&'static str], Option<u32>),
+    Boot,
+    /// A boot by a loader that says it started slot `a` of the component, as it was told.
+    BootA(&'static str),
+    Confirm(&'static [&'static str]),
+    Rollback(&'static str),
+    Ill(&'static str),
+    Late,
+    Remove(&'static str),
+    Lift(&'static str, &'static str),
+    Condemn(&'static str, Slot),
+    Vacuum,
+}
+
+/// The stories that are told.
+pub(super) fn stories() -> Vec<(&'static str, Vec<Act>)> {
+    use Act::*;
+    vec![
+        (
+            "two components switch together, are confirmed, and one falls back",
+            vec![
+                Create,
+                Init("c", "1"),
+                Init("t", "1"),
+                Stage("c", "1 (a)"),
+                Stage("t", "1 (a)"),
+                Switch(&["c", "t"], Some(2)),
+                Boot,
+                Confirm(&["c", "t"]),
+                Stage("c", "1 (b)"),
+                Switch(&["c"], Some(1)),
+                Boot,
+                Boot,
+                Vacuum,
+            ],
+        ),
+        (
+            "a stage is interrupted, gone on with, given up, removed, installed again and rolled back",
+            vec![
+                Create,
+                Init("t", "1"),
+                HalfStage("t", "1 (a)"),
+                Stage("t", "1 (a)"),
+                HalfStage("t", "1 (b)"),
+                Switch(&["t"], None),
+                Vacuum,
+                Remove("t"),
+                Switch(&["t"], Some(3)),
+                Rollback("t"),
+                Lift("t", "1 (a)"),
+                Switch(&["t"], None),
+            ],
+        ),
+        (
+            "health checks, deadlines and boot loaders end trials",
+            vec![
+                Create,
+                Init("c", "1"),
+                Stage("c", "1 (a)"),
+                Switch(&["c"], Some(3)),
+                Ill("c"),
+                Stage("c", "1 (b)"),
+                Switch(&["c"], Some(3)),
+                Ill("c"),
+                BootA("c"),
+                Stage("c", "1 (c)"),
+                Switch(&["c"], Some(3)),
+                Late,
+                Condemn("c", Slot::A),
+                Condemn("c", Slot::B),
+            ],
+        ),
+    ]
+}
+
+/// An image that lies on the simulated disk beside the store, for acts to take.
+#[derive(Clone, Debug)]
+pub(super) struct Picture {
+    path: PathBuf,
+    content: Content,
+}
+
+/// A disk with the images on it, flushed, and the directory that the store will be in.
+pub(super) fn disk() -> SimDisk {
+    let disk = SimDisk::new();
+    disk.make_directory(Path::new("/data"), 0o755).unwrap();
+    disk.make_directory(Path::new("/pictures"), 0o755).unwrap();
+    for (number, version) in (1_u8..).zip(["1", "1 (a)", "1 (b)", "1 (c)"]) {
+        let file = |path: &Path, len: usize, seed: u8| {
+            let bytes: Vec<u8> =
+                (0..len).map(|at| (at as u8).wrapping_mul(31) ^ seed ^ (at >> 8) as u8).collect();
+            let file = disk.open(path, Access::New(0o644)).unwrap();
+            file.write_at(0, &bytes).unwrap();
+        };
+        file(&path("c", version), 700 + 300 * usize::from(number), number);
+        let tree = path("t", version);
+        disk.make_directory(&tree, 0o755).unwrap();
+        disk.make_directory(&tree.join("lib"), 0o755).unwrap();
+        file(&tree.join("lib/changed"), 600 + usize::from(number), number);
+        file(&tree.join("lib/kept"), 100, 99);
+        disk.make_symlink(Path::new("lib/changed"), &tree.join("link")).unwrap();
+        disk.set(&tree.join("lib/kept"), Attribute::Mode(0o444)).unwrap();
+        for part in ["", "lib", "lib/changed", "lib/kept", "link"] {
+            disk.set(&tree.join(part), Attribute::Modified(1_000_000, 0)).unwrap();
+        }
+    }
+    disk.open(Path::new("/"), Access::Directory).unwrap().flush_filesystem().unwrap();
+    disk
+}
+
+fn path(component: &str, version: &str) -> PathBuf {
+    Path::new("/pictures").join(format!("{component} {version}"))
+}
+
+/// The image of a component and version.
+pub(super) fn picture(disk: &dyn Disk, component: &str, version: &str) -> Picture {
+    let path = path(component, version);
+    let content = match disk.look(&path).unwrap().is_directory() {
+        true => Content::Tree(disk.scan(&path).unwrap()),
+        false => {
+            let bytes = disk.read(&path).unwrap();
+            Content::File(FileRef { size: bytes.len() as u64, digest: verity::digest(&bytes) })
+        }
+    };
+    Picture { path, content }
+}
+
+impl Picture {
+    fn image(&self) -> Image {
+        Image::assume(&self.path, self.content.clone())
+    }
+
+    fn target(&self, version: &str) -> Target {
+        let epoch = version.len() as u64;
+        // Of the second supplement a patch says that to leave it takes a reboot.
+        let restart = if version == "1 (b)" { vec![REBOOT.to_owned()] } else { vec![] };
+        let patch = Some(Digest::of(version.as_bytes()));
+        let identity = self.content.identity();
+        Target { restart, patch, ..Target::new(version.parse().unwrap(), identity, epoch) }
+    }
+}
+
+pub(super) fn name(component: &str) -> Component {
+    component.parse().unwrap()
+}
+
+fn names(set: &[&str]) -> Vec<Component> {
+    set.iter().map(|component| name(component)).collect()
+}
+
+/// Opens the store, does the act, and drops it.
+pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<()> {
+    let root = Path::new(ROOT);
+    if act == Act::Create {
+        return Store::create_on(disk.clone(), root).map(drop);
+    }
+    let mut store = Store::open_on(disk.clone(), root)?;
+    let done = match act {
+        Act::Create => Ok(vec![]),
+        Act::Init(component, version) => {
+            let image = picture(disk.as_ref(), component, version).image();
+            store.init_from(&name(component), &version.parse().unwrap(), 1, &image, NOW)
+        }
+        Act::Stage(component, version) => {
+            return stage(&mut store, component, version, usize::MAX, NOW);
+        }
+        Act::HalfStage(component, version) => return stage(&mut store, component, version, 512, NOW),
+        Act::Switch(set, tries) => {
+            let terms = tries.map(|tries| TrialTerms { tries, deadline: Some(DEADLINE) });
+            store.switch(&names(set), terms, NOW)
+        }
+        Act::Boot => store.boot(NOW),
+        Act::BootA(component) => {
+            let booted = Booted { slot: Some(Slot::A), tries_left: Some(1), turn: None };
+            store.boot_with(&BTreeMap::from([(name(component), booted)]), NOW)
+        }
+        Act::Confirm(set) => store.confirm(&names(set), NOW),
+        Act::Rollback(component) => store.rollback(&names(&[component]), "it is bad", NOW),
+        Act::Ill(component) => store.health_failed(&names(&[component]), "a check failed", NOW),
+        Act::Late => store.deadline(DEADLINE),
+        Act::Remove(component) => store.remove(&names(&[component]), NOW),
+        Act::Lift(component, version) => {
+            let digest = picture(disk.as_ref(), component, version).content.identity().digest;
+            store.lift(&name(component), &digest, NOW)
+        }
+        Act::Condemn(component, slot) => store.condemn(&name(component), slot, "it rotted", NOW),
+        Act::Vacuum => store.vacuum(NOW).map(|freed| freed.entries),
+    };
+    done.map(drop)
+}
+
+/// What the agent and the applier do, but for the patch: up to `most` bytes, and the seal if that is all of them.
+pub(super) fn stage(store: &mut Store, component: &str, version: &str, most: usize, now: u64) -> Result<()> {
+    let picture = picture(store.disk.as_ref(), component, version);
+    let source = store.image(&name(component), Slot::Base)?;
+    let target = Target { source: Some(source.identity()), ..picture.target(version) };
+    let image = picture.image();
+    let fresh: Vec<_> =
+        image.blobs().iter().filter(|blob| source.blob(&blob.content.digest).is_none()).collect();
+    let read = |path: &Path| store.disk.read(path).unwrap();
+    let bytes: Vec<Vec<u8>> = fresh.iter().map(|blob| read(blob.path())).collect();
+    let contents: Vec<FileRef> = fresh.iter().map(|blob| blob.content).collect();
+    let mut staging = store.stage(&name(component), &target, false, now)?;
+    let io = |e| Error::io("write", Path::new(component), e);
+    staging.begin(&picture.content, &contents).map_err(io)?;
+    let all: Vec<(usize, u64, &[u8])> = (0..)
+        .zip(&bytes)
+        .flat_map(|(blob, bytes)| (0..).zip(bytes.chunks(512)).map(move |(n, part)| (blob, n * 512, part)))
+        .collect();
+    let there = believed(&mut staging, &all).map_err(io)?;
+    let mut written = all.iter().take(there).map(|(.., part)| part.len()).sum::<usize>();
+    for (blob, offset, part) in all.iter().skip(there) {
+        if written >= most {
+            return Ok(());
+        }
+        staging.write_at(*blob, *offset, part).map_err(io)?;
+        written += part.len();
+        let done = Checkpoint { chunks: 0, written: written as u64, digest: Digest([0; 32]) };
+        staging.checkpoint(&done).map_err(io)?;
+    }
+    staging.seal(Some(&source)).map(drop)
+}
+
+/// How many parts are there of an earlier attempt, having been read back and compared.
+fn believed(staging: &mut impl Sink, all: &[(usize, u64, &[u8])]) -> std::io::Result<usize> {
+    let claimed = staging.checkpoints().iter().map(|claim| claim.written).max().unwrap_or(0);
+    let (mut there, mut written) = (0, 0);
+    for (blob, offset, part) in all {
+        let mut got = vec![0; part.len()];
+        written += part.len() as u64;
+        if written > claimed || staging.read_at(*blob, *offset, &mut got).is_err() || got != *part {
+            break;
+        }
+        there += 1;
+    }
+    let (blob, offset) = all.get(there).map_or((all.len(), 0), |(blob, offset, _)| (*blob, *offset));
+    staging.forget_from(blob, offset)?;
+    Ok(there)
+}

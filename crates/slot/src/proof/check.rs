@@ -1,0 +1,161 @@
+//! Whether a machine that has power again is sound.
+
+use super::act::{NOW, ROOT, name, stage};
+use super::run::{Moment, Run};
+use crate::disk::Disk;
+use crate::layout::Layout;
+use crate::log::What;
+use crate::sim::SimDisk;
+use crate::{Error, Held, Slot, State, Store};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A moment of a run at which the power was cut.
+#[derive(Clone, Copy)]
+pub(super) struct Check<'r> {
+    pub(super) run: &'r Run<'r>,
+    pub(super) moment: &'r Moment,
+}
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// What the machine holds.
+    Here,
+    /// And whether it can go on from there.
+    LifeGoesOn,
+}
+
+type Checked<T = ()> = Result<T, String>;
+
+impl Check<'_> {
+    /// Opens the store on a machine and checks all there is to it.
+    pub(super) fn machine(&self, machine: &SimDisk, depth: Depth) -> Checked {
+        let disk = (self.run.wrap)(machine.same());
+        let root = Path::new(ROOT);
+        self.links_lead_where_they_may(machine)?;
+        let store = match Store::open_on(disk.clone(), root) {
+            Err(Error::NoStore { .. }) if self.moment.acknowledged == 0 => Store::create_on(disk, root),
+            other => other,
+        };
+        let mut store = store.map_err(|error| format!("it does not open: {error}"))?;
+        self.says_what_it_may(&store)?;
+        holds_what_it_says(&store)?;
+        match depth {
+            Depth::Here => Ok(()),
+            Depth::LifeGoesOn => life_goes_on(&mut store),
+        }
+    }
+
+    /// Who knows nothing of a store and follows its links finds what an acknowledged act left, or a later one.
+    fn links_lead_where_they_may(&self, machine: &SimDisk) -> Checked {
+        let layout = Layout::new(Path::new(ROOT));
+        let may = || self.run.records.range(self.moment.acknowledged..=self.moment.written);
+        let Some((_, (first, _))) = may().next().filter(|(number, _)| **number == self.moment.acknowledged)
+        else {
+            return Ok(());
+        };
+        for component in first.components.keys() {
+            let link = machine.read_link(&layout.current(component)).map_err(|e| format!("current: {e}"))?;
+            let leads_to = |state: &State| {
+                let active = state.get(component).map(|held| held.active);
+                active.is_some_and(|active| link == Layout::current_target(component, active))
+            };
+            if !may().any(|(_, (state, _))| leads_to(state)) {
+                return Err(format!("unopened, current of {component} says {}", link.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The state is that of a record between the last acknowledged one and the newest one written; and the log has all
+    /// that led to it.
+    pub(super) fn says_what_it_may(&self, store: &Store) -> Checked {
+        let (first, last) = (self.moment.acknowledged, self.moment.written);
+        let may =
+            self.run.records.range(first..=last).filter(|(_, (state, _))| is_after(state, store.state()));
+        let log = store.log().map_err(|error| format!("the log is not read: {error}"))?;
+        if !log.damaged.is_empty() {
+            return Err(format!("lines of the log are damaged: {:?}", log.damaged));
+        }
+        let (mut may, mut known) = (may.peekable(), false);
+        if may.peek().is_none() && first > 0 {
+            return Err(format!("it says what no record from {first} to {last} said: {:#?}", store.state()));
+        }
+        known |= first == 0 && store.state().components().next().is_none();
+        for (_, (_, told)) in may {
+            let (before, after) = log.entries.split_at(told.len().min(log.entries.len()));
+            known |= before == told && after.iter().all(|entry| entry.what == What::Abandon);
+        }
+        if known { Ok(()) } else { Err(format!("the log tells something else: {:#?}", log.entries)) }
+    }
+}
+
+/// Whether opening a store that said `before` can make it say `now`: only stages are given up by that.
+fn is_after(before: &State, now: &State) -> bool {
+    let mut before = before.clone();
+    for (component, held) in &mut before.components {
+        let Some(now) = now.get(component) else { return false };
+        for slot in Slot::PATCHED {
+            if *held.held(slot) == Held::Staging && *now.held(slot) == Held::Empty {
+                *held.held_mut(slot) = Held::Empty;
+            }
+        }
+    }
+    before == *now
+}
+
+/// Every sealed slot holds its image, every empty one nothing, and every link leads to what is active.
+fn holds_what_it_says(store: &Store) -> Checked {
+    let (disk, layout) = (store.disk.as_ref(), Layout::new(Path::new(ROOT)));
+    for (component, held) in store.state().components() {
+        for slot in Slot::ALL {
+            match held.held(slot) {
+                Held::Sealed(sealed) => {
+                    let image =
+                        store.image(component, slot).map_err(|e| format!("{component} {slot}: {e}"))?;
+                    disk.check(&image).map_err(|e| format!("{component} {slot}: {e}"))?;
+                    if image.identity() != sealed.identity {
+                        return Err(format!("{component} {slot} is another image"));
+                    }
+                }
+                Held::Empty if disk.look(&layout.slot(component, slot)).is_ok() => {
+                    return Err(format!("{component} {slot} is empty and has files"));
+                }
+                Held::Empty | Held::Staging => {}
+            }
+        }
+        let link = disk.read_link(&layout.current(component)).map_err(|e| format!("current: {e}"))?;
+        if link != Layout::current_target(component, held.active) {
+            return Err(format!("current of {component} says {}", link.display()));
+        }
+    }
+    Ok(())
+}
+
+/// The device boots, whatever is on trial is left, and the next patch comes and is used.
+fn life_goes_on(store: &mut Store) -> Checked {
+    fn told(what: &'static str) -> impl Fn(Error) -> String {
+        move |error| format!("afterwards, {what}: {error}")
+    }
+    store.boot(NOW).map_err(told("boot"))?;
+    let trials = store.state().components().filter(|(_, held)| held.trial.is_some());
+    let trials: Vec<_> = trials.map(|(component, _)| component.clone()).collect();
+    store.rollback(&trials, "to see whether it can", NOW).map_err(told("rollback"))?;
+    let Some(held) = store.state().get(&name("c")) else { return Ok(()) };
+    let active = held.active_image().map(|image| image.version.to_string()).unwrap_or_default();
+    let is_new = |version: &&str| {
+        let version: siding_image::Version = version.parse().unwrap();
+        active != version.to_string() && held.denied.iter().all(|denied| denied.version != version)
+    };
+    let epoch = |version: &&str| version.len() as u64 >= held.floor;
+    let Some(version) = ["1 (c)", "1 (a)"].into_iter().filter(is_new).find(epoch) else { return Ok(()) };
+    stage(store, "c", version, usize::MAX, NOW).map_err(told("stage"))?;
+    store.switch(&[name("c")], None, NOW).map_err(told("switch"))?;
+    let disk: Arc<dyn Disk> = store.disk.clone();
+    let now = Store::view_on(disk, Path::new(ROOT)).map_err(told("view"))?;
+    if now.state() != store.state() {
+        return Err("afterwards, a switch is not seen".to_owned());
+    }
+    holds_what_it_says(store)
+}

@@ -1,0 +1,108 @@
+//! Every operation of a story failing, in every way.
+//!
+//! The story is told again for each operation and each [`Fault`], with that one planned. Acts that fail are acts that were
+//! not acknowledged; the story goes on with the next one, as a device would that tries again later. Then the machine
+//! is checked twice: as it stands, by a process that comes after; and after a power cut.
+
+use super::act::{self, Act};
+use super::check::{Check, Depth};
+use super::run::{Run, Wrap};
+use crate::disk::Disk;
+use crate::sim::{Effort, Fault};
+use rustix::io::Errno;
+
+/// What can go wrong with an operation, once, or from then on for as long as the act takes.
+const FAULTS: [Fault; 6] = [
+    Fault::Fail(Errno::IO),
+    Fault::Fail(Errno::NOSPC),
+    Fault::ShortWrite(100, Errno::IO),
+    Fault::ShortWrite(600, Errno::NOSPC),
+    Fault::FlushFails,
+    Fault::Cut { inside: true },
+];
+
+/// Fails each operation of a story in each of these ways, and checks what is left. Returns how many machines were
+/// checked.
+fn explore_faults(story: &[Act], wrap: &Wrap, faults: &[Fault]) -> Result<u64, String> {
+    let whole = Run::of(story, wrap)?;
+    let start = act::disk().operations();
+    let operations = whole.moments.last().map_or(0, |moment| moment.machine.operations() - start);
+    let mut states = 0;
+    for (at, fault) in (1..=operations).flat_map(|at| faults.iter().map(move |fault| (at, *fault))) {
+        states += one(story, wrap, start + at, fault)
+            .map_err(|why| format!("{fault:?} at operation {at}: {why}"))?;
+    }
+    Ok(states)
+}
+
+/// As [`explore_faults`], with flushes that fail.
+pub(super) fn explore_flushes(story: &[Act], wrap: &Wrap) -> Result<u64, String> {
+    explore_faults(story, wrap, &[Fault::FlushFails])
+}
+
+fn one(story: &[Act], wrap: &Wrap, at: u64, fault: Fault) -> Result<u64, String> {
+    let machine = act::disk();
+    machine.plan(at, fault);
+    // What is refused, or fails, was not acknowledged.
+    let run = Run::on(machine, story, wrap, |_, done| Ok(done.is_ok()))?;
+    let moments = run.moments.iter().filter(|moment| moment.machine.operations() >= at);
+    let mut states = 0;
+    // The moment after the fault, and the end.
+    let ends = moments.clone().take(1).chain(moments.last());
+    for moment in ends {
+        let check = Check { run: &run, moment };
+        let as_it_stands = moment.machine.clone();
+        if !as_it_stands.is_off() {
+            states += 1;
+            check.machine(&as_it_stands, Depth::LifeGoesOn).map_err(|why| format!("as it stands: {why}"))?;
+        }
+        for choice in moment.machine.choices(Effort { all_of: 3, spread: 3, random: 4, torn: 1, seed: at }) {
+            states += 1;
+            let told = |why: String| format!("after a cut: {why}\nwith\n{}", moment.machine.tell(&choice));
+            check.machine(&moment.machine.cut(&choice), Depth::Here).map_err(told)?;
+        }
+    }
+    Ok(states)
+}
+
+#[test]
+fn any_operation_may_fail_in_any_way() {
+    let mut states = 0;
+    for (name, story) in act::stories() {
+        let seen = explore_faults(&story, &super::run::plain, &FAULTS);
+        states += seen.unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+    println!("{states} states after a fault");
+    assert!(states > 10_000);
+}
+
+#[test]
+fn one_copy_of_the_record_may_rot() {
+    for (name, story) in act::stories() {
+        let run = Run::of(&story, &super::run::plain).unwrap();
+        let moment = run.moments.last().unwrap();
+        // The copy that rots may be the newest: then the change before it is what is known.
+        let before = super::run::Moment {
+            machine: moment.machine.clone(),
+            act: None,
+            acknowledged: moment.acknowledged - 1,
+            written: moment.written,
+        };
+        for copy in [0, crate::record::COPY as u64] {
+            for offset in 0..200 {
+                let machine = moment.machine.clone();
+                let record = std::path::Path::new(act::ROOT).join("record");
+                machine.rot(&record, copy + offset, 1 << (offset % 8)).unwrap();
+                let file = machine.open(&record, crate::disk::Access::Read).unwrap();
+                file.forget_cache().unwrap();
+                let says =
+                    crate::Store::open_on(super::run::plain(machine.same()), std::path::Path::new(act::ROOT));
+                let says = says.unwrap_or_else(|error| panic!("{name}: byte {offset} of {copy}: {error}"));
+                let check = Check { run: &run, moment: &before };
+                check
+                    .says_what_it_may(&says)
+                    .unwrap_or_else(|why| panic!("{name}: byte {offset} of {copy}: {why}"));
+            }
+        }
+    }
+}
