@@ -89,6 +89,7 @@ impl Disk {
         Ok(disk)
     }
 
+    /// The loader, with `early.cfg` built in: what finds the rest. It is read before GRUB knows comments.
     fn system_partition(&self) -> Result<PathBuf> {
         let (loader, early) = (self.at("BOOTX64.EFI"), self.at("early.cfg"));
         fs::write(&early, include_str!("early.cfg")).map_err(|e| format!("cannot write early.cfg: {e}"))?;

@@ -22,7 +22,7 @@ sums() {
         for slot in base a b; do
             [ -f $dir/$slot/image ] && echo "FACT sum ${dir##*/} $slot $(sha256sum < $dir/$slot/image)"
         done
-        echo "FACT current ${dir##*/} $(readlink $dir/current)"
+        echo "FACT current ${dir##*/} $(readlink /data/store/current/${dir##*/})"
     done
 }
 

@@ -220,7 +220,7 @@ impl Story {
                     )));
                 }
             }
-            let expected = format!("current {name} {}/image", component.active);
+            let expected = format!("current {name} ../components/{name}/{}/image", component.active);
             if !answer.facts.contains(&expected) {
                 return Err(End::Bad(format!("no `{expected}` in {:?}", answer.facts)));
             }
