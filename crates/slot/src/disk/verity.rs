@@ -1,6 +1,7 @@
 //! fs-verity: to have the kernel hold a file to its digest, and to ask it which one that is.
 //!
-//! With the parameters that a [`siding_image::verity`] digest has: SHA-256, blocks of 4 KiB, no salt.
+//! With the parameters that a [`siding_image::verity`] digest has: SHA-256, blocks of 4 KiB, no salt. The two calls
+//! themselves are made by `composefs-ioctls`, so that there is no unsafe code here.
 
 use composefs_ioctls::fsverity::{
     EnableVerityError, MeasureVerityError, fs_ioc_enable_verity, fs_ioc_measure_verity,
