@@ -100,11 +100,12 @@ fn keep_tree(disk: &dyn Disk, root: &Path, tree: &Tree, fresh: &[Fresh]) -> Resu
     Ok(Some(left))
 }
 
-/// Keeps the file of a fresh content and says so; removes one of another length, as a power cut leaves it. `None`
-/// if it is no file.
+/// Keeps the file of a fresh content and says so; removes one of another length, as a power cut leaves it, and one
+/// that the kernel lets nobody write any more. `None` if it is no file.
 fn keep_content(disk: &dyn Disk, path: &Path, fresh: &Fresh, left: &mut Leftovers) -> Result<Option<bool>> {
     let Some(meta) = look(disk, path)?.filter(Seen::is_file) else { return Ok(None) };
-    if meta.len != fresh.content.size {
+    let is_protected = disk.protected(path).is_ok_and(|digest| digest.is_some());
+    if meta.len != fresh.content.size || is_protected {
         disk.remove_tree(path).map_err(|e| Error::io("clear", path, e))?;
         return Ok(Some(false));
     }

@@ -54,7 +54,7 @@ fn one(story: &[Act], wrap: &Wrap, at: u64, fault: Fault) -> Result<u64, String>
     let moments = run.moments.iter().filter(|moment| moment.machine.operations() >= at);
     let mut states = 0;
     // The moment after the fault, and the end.
-    let ends = moments.clone().take(1).chain(moments.last());
+    let ends = moments.clone().take(1).chain(run.moments.last());
     for moment in ends {
         let check = Check { run: &run, moment };
         let as_it_stands = moment.machine.clone();
