@@ -40,6 +40,8 @@ pub struct Store {
     untold: Vec<Numbered>,
     /// Components whose `current` a full disk has kept from following the record so far.
     behind: BTreeSet<Component>,
+    /// Whether links were changed since they were last flushed.
+    links_unflushed: bool,
     /// Slots that the record calls empty and whose files could not be removed, with why.
     uncleared: Vec<(Component, Slot, Error)>,
     poison: Option<String>,
@@ -256,6 +258,16 @@ impl Store {
         now: u64,
     ) -> Result<Vec<LogEntry>> {
         self.commit(&[Event::Switch { to: to.to_vec(), trial }], now)
+    }
+
+    /// Lets the `current` links survive a power cut, too. A switch, a fall back and a removal are true once they returned,
+    /// and the links lead where they should; but after a power cut they may lead to the image before until the store
+    /// is next opened for writing. So this can wait until what must restart has been restarted.
+    ///
+    /// Once this returned Ok they survive. It is one flush, or none if no link was changed.
+    pub fn flush_current(&mut self) -> Result<()> {
+        self.alive()?;
+        self.flush_links().inspect_err(|error| self.note(error))
     }
 
     /// What the start of a device calls, once, before components are used: spends a try of each trial, or ends

@@ -212,7 +212,7 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
         return Store::create_on(disk.clone(), root).map(|_| vec![]);
     }
     let mut store = Store::open_on(disk.clone(), root)?;
-    match act {
+    let done = match act {
         Act::Create => Ok(vec![]),
         Act::Init(component, version) => {
             let image = picture(disk.as_ref(), component, version).image();
@@ -257,7 +257,8 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
         }
         Act::Condemn(component, slot) => store.condemn(&name(component), slot, "it rotted", NOW),
         Act::Vacuum => store.vacuum(NOW).map(|freed| freed.entries),
-    }
+    };
+    done.and_then(|entries| store.flush_current().map(|()| entries))
 }
 
 /// What the agent and the applier do, but for the patch: up to `most` bytes, and the seal if that is all of them.

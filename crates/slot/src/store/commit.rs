@@ -31,7 +31,7 @@ impl Store {
             record::fits(fitted.payload.len())?;
             let settles = fitted.left_out || !events.iter().all(Event::is_quick);
             self.carry_out(fitted, &entries, &effects)?;
-            if settles { self.settle() } else { Ok(()) }
+            if settles { self.flush_links().and_then(|()| self.settle()) } else { Ok(()) }
         });
         if let Err(error) = &done
             && !matches!(error, Error::RecordFull { .. })
@@ -64,8 +64,13 @@ impl Store {
         self.behind.extend(switched);
         self.link()?;
         let discarded = effects.iter().filter_map(Effect::discarded);
-        self.clear(discarded.map(|(component, slot)| (component.clone(), slot)).collect());
-        self.link()?;
+        let discarded: Vec<_> = discarded.map(|(component, slot)| (component.clone(), slot)).collect();
+        if !discarded.is_empty() {
+            // Not even after a cut does a link lead to what is gone.
+            self.flush_links()?;
+            self.clear(discarded);
+            self.link()?;
+        }
         self.tell()
     }
 
@@ -80,21 +85,26 @@ impl Store {
         }
     }
 
-    /// Lets `current` links follow the record; those that find no room on a full disk stay behind. Once this returned
-    /// Ok, those that it changed survive a power cut: one flush for all of them.
+    /// Lets `current` links follow the record, without a flush; those that find no room on a full disk stay behind.
     pub(super) fn link(&mut self) -> Result<()> {
-        let mut changed = false;
         for component in std::mem::take(&mut self.behind) {
             let Some(wanted) = self.current_target(&component) else { continue };
             let link = self.layout.current(&component);
             match when_room(project::set_current(self.disk.as_ref(), &link, &wanted))? {
-                Some(set) => changed |= set,
+                Some(set) => self.links_unflushed |= set,
                 None => drop(self.behind.insert(component)),
             }
         }
-        let dir = self.layout.links();
-        let flushed = if changed { self.disk.flush_directory(&dir) } else { Ok(()) };
-        flushed.map_err(|e| Error::io("flush", &dir, e))
+        Ok(())
+    }
+
+    /// Once this returned Ok, the links that were changed survive a power cut: one flush for all of them.
+    pub(super) fn flush_links(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.links_unflushed) {
+            let dir = self.layout.links();
+            self.disk.flush_directory(&dir).map_err(|e| Error::io("flush", &dir, e))?;
+        }
+        Ok(())
     }
 
     /// What the link of a component is to say.

@@ -52,8 +52,17 @@ impl Store {
         let tail = Tail { after: log.sure(), ..tail };
         let behind = state.components.keys().cloned().collect();
         let snapshot = Snapshot { disk, layout, state, tail };
-        let mut store =
-            Self { snapshot, record, log, untold, behind, uncleared: Vec::new(), poison: None, _lock: lock };
+        let mut store = Self {
+            snapshot,
+            record,
+            log,
+            untold,
+            behind,
+            links_unflushed: false,
+            uncleared: Vec::new(),
+            poison: None,
+            _lock: lock,
+        };
         store.recover()?;
         Ok(store)
     }
@@ -73,8 +82,10 @@ impl Store {
                 stale.push(Event::Abandon { component: component.clone() });
             }
         }
+        self.flush_links()?;
         self.clear(empty);
         self.link()?;
+        self.flush_links()?;
         self.tell()?;
         // The one clock this crate reads, for one line of the log.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
