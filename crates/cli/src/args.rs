@@ -57,6 +57,7 @@ pub(crate) enum Verb {
     Status(Status),
     Log(Log),
     Boot(Boot),
+    Project(Project),
     Health(Health),
     Vacuum(Vacuum),
     #[cfg(feature = "make")]
@@ -481,11 +482,15 @@ pub(crate) struct Switch {
 }
 
 /// Keep what is on trial
+///
+/// Without names, what waits for a restart to be started for the first time is not kept (exit code 4).
 #[derive(Debug, Parser)]
 #[command(name = "confirm", after_help = "Example: siding confirm libssl")]
 pub(crate) struct Confirm {
     /// Which components [default: all that are on trial]
     pub(crate) components: Vec<Component>,
+    #[command(flatten)]
+    pub(crate) started: StartedArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -527,6 +532,8 @@ pub(crate) struct Status {
     /// Which components [default: all]
     pub(crate) components: Vec<Component>,
     #[command(flatten)]
+    pub(crate) started: StartedArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
@@ -543,10 +550,34 @@ pub(crate) struct Log {
     pub(crate) store: StoreArgs,
 }
 
-/// What an early-boot unit calls: spend a try of each trial, or fall back
+/// What an early-boot unit calls: hear the boot loaders, spend a try of each trial or fall back, and have everything follow
+///
+/// The slot that was started is read from the kernel's command line (`siding.NAME=SLOT`), tries and turn from the loaders
+/// that projections.toml in the store names. Exit code 4: another slot was started than the one that is active now.
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: ExecStart=/usr/bin/siding boot")]
 pub(crate) struct Boot {
+    #[command(flatten)]
+    pub(crate) started: StartedArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// What was started.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct StartedArgs {
+    /// Read from this file, not from /proc/cmdline, which slots were started
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cmdline: Option<PathBuf>,
+}
+
+/// Make mounts and boot loaders follow the record, as projections.toml in the store lists them
+///
+/// Every change does so by itself. This is for after projections.toml was written, or what could not follow was mended. It
+/// changes nothing in the store.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding project")]
+pub(crate) struct Project {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -558,7 +589,7 @@ pub(crate) struct Boot {
 /// what must restart is restarted; what needs a reboot falls back at the next one. Does nothing if nothing is on trial.
 ///
 /// Exit codes: 0 all is well, or nothing is on trial; 1 rolled back; 4 rolled back, but only a reboot or a restart by hand
-/// does the rest; 3 there is nobody to ask.
+/// does the rest, or what is on trial waits for a restart to be started for the first time; 3 there is nobody to ask.
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Example: ExecStart=/usr/bin/siding health --unit nginx.service --within 120\n         siding health --deadline     (from a timer: rolls back what is past its deadline)"
@@ -579,6 +610,8 @@ pub(crate) struct Health {
     /// Ask nobody; roll back trials that are past their deadline
     #[arg(long, conflicts_with_all = ["checks", "limit", "unit", "within"])]
     pub(crate) deadline: bool,
+    #[command(flatten)]
+    pub(crate) started: StartedArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }

@@ -1,14 +1,15 @@
-//! Verbs that put images into a store: init, install, plan; and those that keep it: boot, vacuum.
+//! Verbs that put images into a store: init, install, plan; and the one that frees them: vacuum.
 
-use crate::args::{Boot, Init, Install, InstallArgs, TrialArgs, Vacuum};
+use crate::args::{Init, Install, InstallArgs, TrialArgs, Vacuum};
 use crate::bytes::size;
-use crate::change::{json_of, open, terms, text_of, told};
+use crate::change::{json_of, open, terms, text_of};
 use crate::failure::Failure;
 use crate::forecast;
 use crate::keys;
 use crate::offline::reader;
 use crate::output::Reply;
 use crate::progress::Show;
+use crate::project::Following;
 use crate::restarts::{Restarts, change};
 use crate::time::now;
 use serde_json::json;
@@ -16,7 +17,6 @@ use siding_agent::restart::Move;
 use siding_agent::{Installed, Outcome, Request};
 use siding_patch::Limits;
 use siding_slot::{State, Store};
-use std::time::Duration;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
     let root = &args.store.store;
@@ -24,11 +24,13 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
         Err(siding_slot::Error::NoStore { .. }) => Store::create(root)?,
         other => other?,
     };
+    let following = Following::checked(root)?;
     let entries = store.init(&args.component, &args.version, args.epoch, &args.image, now())?;
     let state = store.state().get(&args.component);
     let identity = state.and_then(|state| state.active_image()).map(|image| image.identity.to_string());
     let text = format!("{} {} is the base: {}", args.component, args.version, identity.unwrap_or_default());
-    Ok(Reply::new(text, json_of(&entries)))
+    let followed = following.follow(&store).so_far(store.state());
+    Ok(followed.tell(Reply::new(text, json_of(&entries))))
 }
 
 pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure> {
@@ -44,6 +46,7 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     let what = &args.what;
     let trust = keys::device_trust(&what.trust, &what.store.store)?;
     let mut store = open(&what.store)?;
+    let following = if args.switch { Following::checked(store.root())? } else { Following::nothing() };
     // What restarts is prepared between the seal and the switch.
     let switch = (args.switch && !args.restart).then(|| terms(&args.trial));
     let request = Request { switch, check: !args.no_check, ..request(what) };
@@ -51,24 +54,30 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show)?;
     show.finish();
     if args.restart && done.outcome != Outcome::WasActive {
-        return switched_and_restarted(store, done, args);
+        return switched_and_restarted(store, &following, done, args);
     }
     let restart = done.switched && !done.restart.is_empty();
     let text = installed_text(&done, store.state(), request.check);
-    Ok(Reply::new(text, installed_json(&done)).needs_restart(restart))
+    let reply = Reply::new(text, installed_json(&done)).needs_restart(restart);
+    Ok(following.follow(&store).tell(reply))
 }
 
-fn switched_and_restarted(store: Store, mut done: Installed, args: &Install) -> Result<Reply, Failure> {
+fn switched_and_restarted(
+    store: Store,
+    following: &Following,
+    mut done: Installed,
+    args: &Install,
+) -> Result<Reply, Failure> {
     let to = [(done.component.clone(), done.slot)];
     let moves = [Move { component: done.component.clone(), to: done.slot }];
     let write = |store: &mut Store| store.switch_to(&to, terms(&args.trial), now());
-    let changed = change(store, &moves, Restarts::Forward, write)?;
+    let changed = change(store, &moves, Restarts::Forward, following, write)?;
     // What must restart is told by what was restarted.
     (done.switched, done.restart) = (true, Vec::new());
     let text = installed_text(&done, &changed.state, !args.no_check) + "\n" + &changed.restart_text();
     let mut json = installed_json(&done);
     json["restart"] = changed.restart_json();
-    Ok(Reply::new(text, json).needs_restart(changed.needs_restart()))
+    Ok(changed.followed.tell(Reply::new(text, json).needs_restart(changed.needs_restart())))
 }
 
 pub(crate) fn plan(args: &InstallArgs) -> Result<Reply, Failure> {
@@ -137,11 +146,6 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
-    let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
-    Ok(told(&store.boot(now())?, "nothing is on trial"))
-}
-
 pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
     let freed = open(&args.store)?.vacuum(now())?;
     let mut text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
@@ -154,6 +158,3 @@ pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
     let json = json!({ "freed_bytes": freed.bytes, "events": json_of(&freed.entries), "kept": freed.kept });
     Ok(Reply::new(text, json))
 }
-
-/// How long `boot` waits for another process to let go of the store: a try must be spent before anything runs.
-const PATIENCE: Duration = Duration::from_secs(10);
