@@ -31,7 +31,7 @@ pub use digest::{Digest, Hasher};
 pub use error::Error;
 pub use map::Map;
 pub use open::{Blob, Content, Identity, Image, Kind};
-pub use scan::scan;
+pub use scan::{scan, scan_with};
 pub use sink::{Checkpoint, Sink};
 pub use tree::{Changes, Entry, FileRef, Meta, Node, Tree, TreeError, Xattrs};
 pub use version::Version;

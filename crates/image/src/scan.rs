@@ -1,6 +1,6 @@
 //! Reads a directory into a [`Tree`]. Reads only; follows no symbolic link.
 
-use crate::{Entry, Error, Meta, Node, Tree, Xattrs, file};
+use crate::{Digest, Entry, Error, FileRef, Meta, Node, Tree, Xattrs, file};
 use rustix::fs::{lgetxattr, llistxattr};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,7 +15,14 @@ use std::path::{Path, PathBuf};
 /// one symbolic link are kept as two links. Holes of sparse files are not part of the description; zeros are
 /// made holes again when the tree is written.
 pub fn scan(root: &Path) -> Result<Tree, Error> {
-    let mut scan = Scan { root, entries: Vec::new(), first_names: HashMap::new() };
+    scan_with(root, &mut |_| None)
+}
+
+/// As [`scan`], but a file whose digest `known` gives is not read: for files that the kernel holds to a digest.
+///
+/// It is asked once for each file, whatever its names, with one of them below `root`.
+pub fn scan_with(root: &Path, known: &mut dyn FnMut(&Path) -> Option<Digest>) -> Result<Tree, Error> {
+    let mut scan = Scan { root, known, entries: Vec::new(), first_names: HashMap::new() };
     scan.directory(Vec::new())?;
     scan.resolve_hard_links();
     Ok(Tree::new(scan.entries)?)
@@ -23,6 +30,8 @@ pub fn scan(root: &Path) -> Result<Tree, Error> {
 
 struct Scan<'a> {
     root: &'a Path,
+    /// What need not be read.
+    known: &'a mut dyn FnMut(&Path) -> Option<Digest>,
     entries: Vec<Entry>,
     /// For files with several names: (device, inode) → the smallest path seen, with its content.
     first_names: HashMap<(u64, u64), FirstName>,
@@ -82,7 +91,11 @@ impl Scan<'_> {
             first.names.push(path);
             return Ok(());
         }
-        let node = Node::File(read_meta(full, meta)?, file::identify(full)?);
+        let content = match (self.known)(full) {
+            Some(digest) => FileRef { size: meta.len(), digest },
+            None => file::identify(full)?,
+        };
+        let node = Node::File(read_meta(full, meta)?, content);
         if meta.nlink() > 1 {
             self.first_names.insert(key, FirstName { path, names: Vec::new(), node });
         } else {

@@ -28,6 +28,7 @@ mod begin;
 mod compare;
 mod finish;
 mod resume;
+pub(crate) use compare::compare;
 
 /// An image being written at a path.
 #[derive(Debug)]
@@ -310,7 +311,7 @@ fn new_file(disk: &dyn Disk, path: &Path, size: u64) -> Result<Box<dyn DiskFile>
 }
 
 /// The place of a tree's path below its root.
-fn below(root: &Path, path: &[u8]) -> PathBuf {
+pub(crate) fn below(root: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) }
 }
 
@@ -318,7 +319,7 @@ fn is_block_device(disk: &dyn Disk, path: &Path) -> bool {
     disk.look(path).is_ok_and(|there| there.is_block_device())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 

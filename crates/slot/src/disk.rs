@@ -6,7 +6,7 @@
 //! With the cargo feature `kill-points` each changing operation of [`Real`] counts, and the process kills
 //! itself with SIGKILL just before the one whose number, from 1, is in the environment as `SIDING_KILL_AT`.
 
-use siding_image::{Image, Tree};
+use siding_image::{Digest, Image, Tree};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 mod copy;
 mod real;
+mod verity;
 pub(crate) use copy::written_parts;
 pub(crate) use real::Real;
 
@@ -46,10 +47,33 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>>;
     /// The description of the directory at `root` with all that is below it; every byte of its files is read.
     fn scan(&self, root: &Path) -> Result<Tree, siding_image::Error>;
+    /// As [`scan`](Self::scan), but files need not be read whose digest `known` gives.
+    fn scan_with(
+        &self,
+        root: &Path,
+        known: &mut dyn FnMut(&Path) -> Option<Digest>,
+    ) -> Result<Tree, siding_image::Error> {
+        let _ = known;
+        self.scan(root)
+    }
     /// Reads every byte of an image and compares it with what the image says it is.
     fn check(&self, image: &Image) -> Result<(), siding_image::Error>;
     /// Takes the lock that is the file at `path`, made if missing; `None` if it is taken. Dropping it lets go.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+
+    /// Turns fs-verity on for the file at `path`, which nobody must have open for writing, and gives the digest that the
+    /// kernel enforces from now on, whoever turned it on. `None` if it cannot, or may not, or does so by other rules
+    /// than a digest of an image has. A flush of the file or its filesystem makes it last.
+    fn protect(&self, path: &Path) -> io::Result<Option<Digest>> {
+        let _ = path;
+        Ok(None)
+    }
+    /// The digest that the kernel enforces for the file at `path`: every read gives bytes that have it, or fails.
+    /// `None` if it does not.
+    fn protected(&self, path: &Path) -> io::Result<Option<Digest>> {
+        let _ = path;
+        Ok(None)
+    }
 
     /// All of the file at `path`, which is not followed if it is a symbolic link.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

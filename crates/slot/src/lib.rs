@@ -58,6 +58,7 @@ mod staging;
 mod state;
 mod step;
 mod store;
+mod verify;
 
 pub use builder::{Builder, discard};
 pub use error::{Error, Kind};
@@ -71,6 +72,7 @@ pub use state::{
 };
 pub use step::{Effect, Event, NextBoot, Refusal, next_boot, step};
 pub use store::{Freed, Store};
+pub use verify::Verified;
 
 /// What this crate's fallible functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -164,15 +164,21 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, tail: &Tail) -> Result<History>
         other => other.map_err(|e| Error::io("read", path, e))?,
     };
     let sure = usize::try_from(tail.after).unwrap_or(usize::MAX).min(bytes.len());
+    let mut history = parse(bytes.get(..sure).unwrap_or_default());
+    history.entries.extend(tail.entries.iter().map(|numbered| numbered.entry.clone()));
+    Ok(history)
+}
+
+/// What the whole lines of a log say.
+pub(crate) fn parse(bytes: &[u8]) -> History {
     let mut history = History::default();
-    for (number, line) in whole_lines(bytes.get(..sure).unwrap_or_default()).enumerate() {
+    for (number, line) in whole_lines(bytes).enumerate() {
         match LogEntry::parse(line) {
             Some(entry) => history.entries.push(entry),
             None => history.damaged.push(number.saturating_add(1)),
         }
     }
-    history.entries.extend(tail.entries.iter().map(|numbered| numbered.entry.clone()));
-    Ok(history)
+    history
 }
 
 fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -46,9 +46,9 @@ struct Thoroughness {
 
 impl Thoroughness {
     const ORDINARY: Self = Self {
-        first: Effort { all_of: 9, spread: 40, random: 60, torn: 2, seed: 1 },
+        first: Effort { all_of: 9, spread: 40, random: 120, torn: 2, seed: 1 },
         second: Effort { all_of: 4, spread: 4, random: 4, torn: 1, seed: 2 },
-        one_in: 3,
+        one_in: 2,
     };
 }
 

@@ -44,6 +44,7 @@
 //! To see all that cuts can do to a story it is enough to look at the moments just before each flush and at its end
 //! ([`SimDisk::decisive_moments`]): between two flushes, every choice at an earlier moment is one at a later moment too.
 
+use crate::disk::{Access, Attribute, Disk};
 pub(crate) use choice::{Choice, Effort, Torn};
 pub(crate) use fault::{Fault, is_power_off};
 use machine::{BEGINNING, Machine};
@@ -65,6 +66,9 @@ mod scan;
 mod verbs;
 mod world;
 
+/// The attribute that makes a file a block device.
+const DEVICE: &[u8] = b"user.is-a-device";
+
 /// A simulated machine. A clone is another machine with the same cache, medium and plan, on which nothing is locked;
 /// files that are open stay with the machine they were opened on.
 pub(crate) struct SimDisk(Arc<Mutex<Machine>>);
@@ -73,6 +77,12 @@ impl SimDisk {
     /// A machine with nothing but `/`.
     pub(crate) fn new() -> Self {
         Self::of(Machine::new())
+    }
+
+    /// A block device of so many bytes that are zero.
+    pub(crate) fn make_device(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.open(path, Access::New(0o600))?.set_len(len)?;
+        self.set(path, Attribute::Xattr(DEVICE, b""))
     }
 
     // ---- power

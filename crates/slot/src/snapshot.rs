@@ -1,7 +1,7 @@
 //! A store as it was when it was read.
 
 use crate::checkpoint::{self, Work};
-use crate::disk::Disk;
+use crate::disk::{Access, Disk};
 use crate::layout::Layout;
 use crate::log::{self, History, Tail};
 use crate::space::{self, Holes};
@@ -72,6 +72,15 @@ impl Snapshot {
     ) -> Result<Space> {
         let space = Space::at_least(self.disk.as_ref(), &self.layout.component(component), fresh, target)?;
         let disk = self.disk.as_ref();
+        if self.state.require(component)?.places.is_some() {
+            let (place, needed) = (self.image_path(component, slot), target.size);
+            let len = disk.open(&place, Access::Read).and_then(|device| device.len());
+            let has = len.map_err(|e| Error::io("find the length of", &place, e))?;
+            return match has < needed {
+                true => Err(Error::TooSmall { path: place, has, needs: needed }),
+                false => Ok(Space { needed, free: has, at: place }),
+            };
+        }
         let there = space::taken(disk, &self.layout.slot(component, slot));
         space.admit(there, Holes::of(disk, source).in_target(target))?;
         Ok(Space { free: space.free.saturating_add(there), ..space })
@@ -107,7 +116,7 @@ impl Snapshot {
             }
             Kind::Tree => Content::Tree(self.tree(component, slot, &sealed.identity)?),
         };
-        Ok(Image::assume(&self.layout.image(component, slot), content))
+        Ok(Image::assume(&self.image_path(component, slot), content))
     }
 
     fn tree(&self, component: &Component, slot: Slot, identity: &Identity) -> Result<Tree> {
@@ -122,9 +131,12 @@ impl Snapshot {
         Ok(tree)
     }
 
-    /// Where a slot's image lies.
+    /// Where a slot's image lies: in the store, or on its device, whatever link leads there.
     pub fn image_path(&self, component: &Component, slot: Slot) -> PathBuf {
-        self.layout.image(component, slot)
+        match self.state.get(component).and_then(|held| held.place(slot)) {
+            Some(place) => self.disk.resolve(place).unwrap_or_else(|_| place.to_owned()),
+            None => self.layout.image(component, slot),
+        }
     }
 
     /// The link that always names the active image.

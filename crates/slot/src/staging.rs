@@ -7,9 +7,10 @@ use crate::layout::Layout;
 use crate::log::LogEntry;
 use crate::state::{SealedImage, Slot, TrialTerms};
 use crate::step::Event;
-use crate::{Error, Kind, Result, Store};
+use crate::{Error, Kind, Result, Store, verify};
 use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Identity, Image, Sink, Version};
 use std::io;
+use std::path::Path;
 
 /// What is to be staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +121,8 @@ impl<'s> Staging<'s> {
         self.store.disk.flush_directory(&dir).map_err(|e| Error::io("flush", &dir, e))
     }
 
-    /// Completes the image from `source` ([`Builder::finish`]), freezes it, and records it as sealed.
+    /// Completes the image from `source` ([`Builder::finish`]), freezes it, and records it as sealed. Where the
+    /// filesystem has fs-verity the kernel holds each file to its digest from then on.
     ///
     /// Once this returned Ok, the image and the fact that it is sealed survive a power cut. A cut or an error
     /// before that leaves a slot that is never switched to; after an error the next stage begins anew, unless
@@ -131,7 +133,8 @@ impl<'s> Staging<'s> {
     pub fn seal(mut self, source: Option<&Image>) -> Result<Sealed<'s>> {
         let content = self.finish(source)?;
         let Self { store, component, slot, image, now, .. } = self;
-        freeze(store.disk.as_ref(), &store.layout, &component, slot, content.as_ref())
+        let place = store.image_path(&component, slot);
+        freeze(store.disk.as_ref(), &store.layout, (&component, slot), &place, content.as_ref())
             .inspect_err(|error| store.note(error))?;
         store.commit(&[Event::Seal { component: component.clone(), slot, image }], now)?;
         Ok(Sealed { store, component, slot })
@@ -231,20 +234,21 @@ impl Sealed<'_> {
     }
 }
 
-/// Writes the description of a tree beside it, takes write permissions away, and flushes the names.
+/// Has the kernel hold the image to its digests where it can, writes the description of a tree beside it, takes
+/// write permissions away, and flushes the names.
 ///
-/// Once this returned Ok, the slot's directory and its names survive a power cut; the image itself does since
-/// its builder finished.
+/// Once this returned Ok, all of that survives a power cut; the image itself does since its builder finished.
 pub(crate) fn freeze(
     disk: &dyn Disk,
     layout: &Layout,
-    component: &Component,
-    slot: Slot,
+    (component, slot): (&Component, Slot),
+    image: &Path,
     content: Option<&Content>,
 ) -> Result<()> {
-    let (dir, image) = (layout.slot(component, slot), layout.image(component, slot));
+    let dir = layout.slot(component, slot);
     match content {
         Some(Content::Tree(tree)) => {
+            verify::protect_tree(disk, image, tree)?;
             let path = layout.tree(component, slot);
             let io = |e| Error::io("write", &path, e);
             let (bytes, file) = (tree.encode(), disk.open(&path, Access::New(0o444)).map_err(io)?);
@@ -256,12 +260,19 @@ pub(crate) fn freeze(
                 return Err(Error::NotAsWritten { path, what: "SHA-256", expected, got });
             }
         }
+        // A device has its modes from the system.
+        Some(Content::File(_)) | None if disk.look(image).is_ok_and(|there| there.is_block_device()) => {}
         Some(Content::File(_)) | None => {
-            let io = |e| Error::io("freeze", &image, e);
-            let mode = disk.look(&image).map_err(io)?.mode & 0o555;
+            let io = |e| Error::io("freeze", image, e);
+            let seen = disk.look(image).map_err(io)?;
+            if let Some(Content::File(file)) = content.filter(|_| seen.is_file()) {
+                // Before the mode, which may forbid it; what is flushed below is this, too.
+                verify::protect(disk, image, file.digest)?;
+            }
+            let mode = seen.mode & 0o555;
             // Opened before, since the mode may forbid it after; flushed after, so that the mode lasts.
-            let file = disk.open(&image, Access::Read).map_err(io)?;
-            disk.set(&image, Attribute::Mode(mode)).and_then(|()| file.flush()).map_err(io)?;
+            let file = disk.open(image, Access::Read).map_err(io)?;
+            disk.set(image, Attribute::Mode(mode)).and_then(|()| file.flush()).map_err(io)?;
         }
     }
     let io = |e| Error::io("freeze", &dir, e);

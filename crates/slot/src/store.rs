@@ -13,7 +13,7 @@ use crate::log::{Log, LogEntry, Numbered};
 use crate::record::Record;
 use crate::snapshot::Snapshot;
 use crate::staging::{Staging, Target};
-use crate::state::{Booted, Slot, TrialTerms};
+use crate::state::{Booted, Places, Slot, TrialTerms};
 use crate::step::{Effect, Event, Refusal, step};
 use crate::{Error, Result};
 use siding_image::{Checkpoint, Component, Digest, Image, Version};
@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 mod commit;
 mod fit;
 mod open;
+mod places;
 mod project;
 
 /// A store open for writing. Holds its lock until dropped; reads like a [`Snapshot`].
@@ -136,6 +137,56 @@ impl Store {
         self.commit(&[event], now)
     }
 
+    /// Makes a component of two block devices, of which that of `active` holds the image at `image` already, and makes
+    /// that one active. The component has no base: a patch starts from the image in use, and the reverse patch removes
+    /// it. The devices may be longer than their images. Writes to neither.
+    ///
+    /// Once this returned Ok, the component survives a power cut. A cut or an error before that leaves a store without
+    /// it. Fails if a device is missing, is none or is not another one, and if that of `active` holds something else.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each says one thing of the component, and none has a default"
+    )]
+    pub fn init_places(
+        &mut self,
+        component: &Component,
+        version: &Version,
+        epoch: u64,
+        places: &Places,
+        active: Slot,
+        image: &Path,
+        now: u64,
+    ) -> Result<Vec<LogEntry>> {
+        self.init_places_from(component, version, epoch, places, active, &Image::open(image)?, now)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "as above")]
+    pub(crate) fn init_places_from(
+        &mut self,
+        component: &Component,
+        version: &Version,
+        epoch: u64,
+        places: &Places,
+        active: Slot,
+        image: &Image,
+        now: u64,
+    ) -> Result<Vec<LogEntry>> {
+        self.alive()?;
+        let place = places::checked(self.disk.as_ref(), places, active)?;
+        self.disk.check(&Image::assume(&place, image.content().clone()))?;
+        let (component, places) = (component.clone(), places.clone());
+        let image = Target::new(version.clone(), image.identity(), epoch).image(now);
+        let event = Event::InitPlaces { component: component.clone(), places, slot: active, image };
+        self.room_for(std::slice::from_ref(&event), now)?;
+        let dir = self.layout.component(&component);
+        let io = |e| Error::io("make the directory", &dir, e);
+        self.disk.remove_tree(&dir).and_then(|()| self.disk.make_directory(&dir, 0o755)).map_err(io)?;
+        let all = self.layout.components();
+        let flushed = self.disk.flush_directory(&all).map_err(|e| Error::io("flush", &all, e));
+        flushed.inspect_err(|error| self.note(error))?;
+        self.commit(&[event], now)
+    }
+
     /// Durably forgets what the inactive slot holds, and opens it for writing; or goes on with an interrupted stage
     /// of the same patch ([`Target::patch`]), if there is one with a checkpoint.
     ///
@@ -170,7 +221,7 @@ impl Store {
     fn open_slot(&self, component: &Component, slot: Slot) -> Result<Builder> {
         let dir = self.layout.slot(component, slot);
         self.disk.make_directory(&dir, 0o700).map_err(|e| Error::io("make the directory", &dir, e))?;
-        Builder::on(self.disk.clone(), &self.layout.image(component, slot))
+        Builder::on(self.disk.clone(), &self.image_path(component, slot))
     }
 
     /// Opens a slot with what an interrupted stage left, which may have been killed while it was frozen.
@@ -179,7 +230,7 @@ impl Store {
         let io = |e| Error::io("open again", &dir, e);
         self.disk.set(&dir, Attribute::Mode(0o700)).map_err(io)?;
         self.disk.remove_tree(&tree).map_err(io)?;
-        Ok(Builder::resume(self.disk.clone(), &self.layout.image(component, slot), claims))
+        Ok(Builder::resume(self.disk.clone(), &self.image_path(component, slot), claims))
     }
 
     /// Makes the sealed images of all these components active in one record write: for each the one that

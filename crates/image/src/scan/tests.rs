@@ -1,8 +1,7 @@
 //! Directories are made for real in a temporary place, scanned, and compared with what was made.
 
 use super::*;
-use crate::Digest;
-use crate::{FileRef, verity};
+use crate::verity;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -38,7 +37,8 @@ fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
 
 /// Scans the entries of a flat directory in the order given, as if it had been listed so.
 fn scan_in_order(root: &Path, names: &[&str]) -> Tree {
-    let mut scan = Scan { root, entries: Vec::new(), first_names: HashMap::new() };
+    let known = &mut |_: &Path| None;
+    let mut scan = Scan { root, known, entries: Vec::new(), first_names: HashMap::new() };
     let meta = fs::symlink_metadata(root).unwrap();
     let node = Node::Directory(read_meta(root, &meta).unwrap());
     scan.entries.push(Entry { path: vec![], node });
@@ -316,6 +316,23 @@ fn the_order_in_which_a_directory_was_filled_does_not_matter() {
     assert_eq!(forwards, made(&reversed));
     assert_eq!(forwards.digest(), made(&reversed).digest());
     assert!(paths(&forwards).is_sorted());
+}
+
+#[test]
+fn a_file_whose_digest_is_known_is_not_read() {
+    let dir = place();
+    fs::write(dir.path().join("a"), b"is what it says").unwrap();
+    fs::write(dir.path().join("b"), b"is believed").unwrap();
+    fs::hard_link(dir.path().join("b"), dir.path().join("c")).unwrap();
+    let (mut asked, told) = (0, verity::digest(b"what the kernel says"));
+    let tree = scan_with(dir.path(), &mut |path| {
+        asked += 1;
+        (!path.ends_with("a")).then_some(told)
+    });
+    let tree = tree.unwrap();
+    let contents: Vec<_> = tree.files().map(|(_, file)| (file.size, file.digest)).collect();
+    assert_eq!(contents, [(15, verity::digest(b"is what it says")), (11, told)]);
+    assert_eq!((asked, node(&tree, "c")), (2, &Node::HardLink(b"b".to_vec())));
 }
 
 // ---- what is refused

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Compares entry by entry and names the first difference. Owners, and attributes that only root can set, are
 /// compared only if `as_root`; labels that the system itself gave (`security.`) are let pass.
-pub(super) fn compare(root: &Path, target: &Tree, got: &Tree, as_root: bool) -> Result<()> {
+pub(crate) fn compare(root: &Path, target: &Tree, got: &Tree, as_root: bool) -> Result<()> {
     for entry in target.entries() {
         let Some(read) = got.get(&entry.path) else {
             return differs(root, entry, "presence", "an entry", "nothing");

@@ -6,7 +6,7 @@
 //! are kept become the owner's alone again. What is kept may hold any bytes: the applier reads back what it goes
 //! on from, and the end compares all.
 
-use super::{Fresh, Plan, below, is_root};
+use super::{Fresh, Plan, below, is_block_device, is_root};
 use crate::disk::{Access, Attribute, Disk, Seen};
 use crate::space::blocks;
 use crate::{Error, Result};
@@ -42,7 +42,10 @@ pub(super) fn take_up(
     match left.filter(|left| !left.claims.is_empty()) {
         Some(left) => Ok(Some(left)),
         None => {
-            disk.remove_tree(root).map_err(|e| Error::io("clear", root, e))?;
+            // A device stays where it is; every byte of it that counts is written again.
+            if !is_block_device(disk, root) {
+                disk.remove_tree(root).map_err(|e| Error::io("clear", root, e))?;
+            }
             Ok(None)
         }
     }
@@ -63,6 +66,11 @@ fn keep_file(disk: &dyn Disk, root: &Path, fresh: &[Fresh]) -> Result<Option<Lef
     // Without fresh bytes it is a copy of the source, or a part of one.
     let Some(fresh) = fresh.first() else { return Ok(None) };
     let mut left = Leftovers::default();
+    if is_block_device(disk, root) {
+        left.placed.insert(fresh.content.digest, root.to_owned());
+        left.bytes = fresh.content.size;
+        return Ok(Some(left));
+    }
     Ok(keep_content(disk, root, fresh, &mut left)?.filter(|kept| *kept).map(|_| left))
 }
 
@@ -92,11 +100,12 @@ fn keep_tree(disk: &dyn Disk, root: &Path, tree: &Tree, fresh: &[Fresh]) -> Resu
     Ok(Some(left))
 }
 
-/// Keeps the file of a fresh content and says so; removes one of another length, as a power cut leaves it. `None`
-/// if it is no file.
+/// Keeps the file of a fresh content and says so; removes one of another length, as a power cut leaves it, and one
+/// that the kernel lets nobody write any more. `None` if it is no file.
 fn keep_content(disk: &dyn Disk, path: &Path, fresh: &Fresh, left: &mut Leftovers) -> Result<Option<bool>> {
     let Some(meta) = look(disk, path)?.filter(Seen::is_file) else { return Ok(None) };
-    if meta.len != fresh.content.size {
+    let is_protected = disk.protected(path).is_ok_and(|digest| digest.is_some());
+    if meta.len != fresh.content.size || is_protected {
         disk.remove_tree(path).map_err(|e| Error::io("clear", path, e))?;
         return Ok(Some(false));
     }
@@ -138,7 +147,10 @@ impl Plan {
                 let io = |e| Error::io("cut", path, e);
                 let file = disk.open(path, Access::Existing).map_err(io)?;
                 let cut = if number == blob { offset.min(size) } else { 0 };
-                file.set_len(cut).and_then(|()| file.set_len(size)).map_err(io)?;
+                // On a device what follows is written again, zeros and all.
+                if !file.is_device() {
+                    file.set_len(cut).and_then(|()| file.set_len(size)).map_err(io)?;
+                }
             } else {
                 disk.remove_tree(path).map_err(|e| Error::io("clear", path, e))?;
                 self.placed.remove(&fresh.content.digest);

@@ -1,12 +1,12 @@
 //! The operating system's files.
 
-use super::{Access, Attribute, Disk, DiskFile, Lock, Room, Seen, SeenKind, copy};
+use super::{Access, Attribute, Disk, DiskFile, Lock, Room, Seen, SeenKind, copy, verity};
 use rustix::fs::{
     Advice, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
     XattrFlags, chmodat, chownat, fadvise, flock, linkat, llistxattr, lremovexattr, lsetxattr, statfs,
     statvfs, syncfs, utimensat,
 };
-use siding_image::{Image, Tree};
+use siding_image::{Digest, Image, Tree};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom};
@@ -162,6 +162,24 @@ impl Disk for Real {
         siding_image::scan(root)
     }
 
+    fn scan_with(
+        &self,
+        root: &Path,
+        known: &mut dyn FnMut(&Path) -> Option<Digest>,
+    ) -> Result<Tree, siding_image::Error> {
+        siding_image::scan_with(root, known)
+    }
+
+    fn protect(&self, path: &Path) -> io::Result<Option<Digest>> {
+        point();
+        let file = open_to_read(path)?;
+        if verity::enable(&file)? { verity::measure(&file) } else { Ok(None) }
+    }
+
+    fn protected(&self, path: &Path) -> io::Result<Option<Digest>> {
+        verity::measure(&open_to_read(path)?)
+    }
+
     fn check(&self, image: &Image) -> Result<(), siding_image::Error> {
         image.check()
     }
@@ -246,6 +264,12 @@ impl Drop for RealLock {
     fn drop(&mut self) {
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
+}
+
+/// Opens what is at `path`, not following a link and not waiting for the other end of a pipe.
+fn open_to_read(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 /// A lock can be taken through a descriptor that only reads, so that who may read the file may hold up a fall back.

@@ -3,7 +3,7 @@
 use crate::disk::{Access, Attribute, Disk};
 use crate::log::LogEntry;
 use crate::sim::SimDisk;
-use crate::{Booted, Error, REBOOT, Result, Slot, Store, Target, TrialTerms};
+use crate::{Booted, Error, Places, REBOOT, Result, Slot, Store, Target, TrialTerms};
 use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Image, Sink, verity};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(super) enum Act {
     Create,
     /// The image becomes the component's base.
     Init(&'static str, &'static str),
+    /// The image, which lies on device `a` already, is in use, and device `b` is the other slot.
+    InitPlaces(&'static str, &'static str),
     /// The image is staged and sealed, going on with what is there.
     Stage(&'static str, &'static str),
     /// As far as half of its bytes, with a checkpoint.
@@ -99,6 +101,26 @@ pub(super) fn stories() -> Vec<(&'static str, Vec<Act>)> {
                 Condemn("c", Slot::B),
             ],
         ),
+        (
+            "two devices without a base take turns",
+            vec![
+                Create,
+                InitPlaces("c", "1"),
+                HalfStage("c", "1 (a)"),
+                Stage("c", "1 (a)"),
+                Switch(&["c"], Some(2)),
+                Boot,
+                Confirm(&["c"]),
+                HalfStage("c", "1 (b)"),
+                Stage("c", "1 (b)"),
+                Switch(&["c"], Some(1)),
+                Boot,
+                Boot,
+                Stage("c", "1 (c)"),
+                Switch(&["c"], None),
+                Rollback("c"),
+            ],
+        ),
     ]
 }
 
@@ -133,6 +155,12 @@ pub(super) fn disk() -> SimDisk {
             disk.set(&tree.join(part), Attribute::Modified(1_000_000, 0)).unwrap();
         }
     }
+    disk.make_directory(Path::new("/dev"), 0o755).unwrap();
+    for device in ["/dev/a", "/dev/b"] {
+        disk.make_device(Path::new(device), 4096).unwrap();
+    }
+    let first = disk.read(&path("c", "1")).unwrap();
+    disk.open(Path::new("/dev/a"), Access::Existing).unwrap().write_at(0, &first).unwrap();
     disk.open(Path::new("/"), Access::Directory).unwrap().flush_filesystem().unwrap();
     disk
 }
@@ -190,6 +218,19 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
             let image = picture(disk.as_ref(), component, version).image();
             store.init_from(&name(component), &version.parse().unwrap(), 1, &image, NOW)
         }
+        Act::InitPlaces(component, version) => {
+            let image = picture(disk.as_ref(), component, version).image();
+            let places = Places { a: "/dev/a".into(), b: "/dev/b".into() };
+            store.init_places_from(
+                &name(component),
+                &version.parse().unwrap(),
+                1,
+                &places,
+                Slot::A,
+                &image,
+                NOW,
+            )
+        }
         Act::Stage(component, version) => {
             stage(&mut store, component, version, usize::MAX, NOW).map(|()| vec![])
         }
@@ -222,7 +263,9 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
 /// What the agent and the applier do, but for the patch: up to `most` bytes, and the seal if that is all of them.
 pub(super) fn stage(store: &mut Store, component: &str, version: &str, most: usize, now: u64) -> Result<()> {
     let picture = picture(store.disk.as_ref(), component, version);
-    let source = store.image(&name(component), Slot::Base)?;
+    let held = store.state().require(&name(component))?;
+    let from = if held.places.is_some() { held.active } else { Slot::Base };
+    let source = store.image(&name(component), from)?;
     let target = Target { source: Some(source.identity()), ..picture.target(version) };
     let image = picture.image();
     let fresh: Vec<_> =

@@ -4,10 +4,11 @@ use super::act::{NOW, ROOT, name, stage};
 use super::run::{Moment, Run};
 use crate::disk::Disk;
 use crate::layout::Layout;
-use crate::log::What;
+use crate::log::{self, History, What};
 use crate::sim::SimDisk;
-use crate::{Error, Held, Slot, State, Store};
-use std::path::Path;
+use crate::{ComponentState, Error, Held, Slot, State, Store};
+use siding_image::Component;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A moment of a run at which the power was cut.
@@ -52,23 +53,36 @@ impl Check<'_> {
     /// Who knows nothing of a store and follows its links finds what an acknowledged act left, or a later one. (After
     /// a flush of links that failed, or a process that died before it, that is so once the store was opened.)
     fn links_lead_where_they_may(&self, machine: &SimDisk) -> Checked {
-        let layout = Layout::new(Path::new(ROOT));
         let may = || self.run.records.range(self.moment.acknowledged..=self.moment.written);
         let Some((_, (first, _))) = may().next().filter(|(number, _)| **number == self.moment.acknowledged)
         else {
             return Ok(());
         };
         for component in first.components.keys() {
-            let link = machine.read_link(&layout.current(component)).map_err(|e| format!("current: {e}"))?;
-            let leads_to = |state: &State| {
-                let active = state.get(component).map(|held| held.active);
-                active.is_some_and(|active| link == Layout::current_target(component, active))
-            };
+            let link = link(machine, component)?;
+            let leads_to =
+                |state: &State| state.get(component).is_some_and(|held| link == target(component, held));
             if !may().any(|(_, (state, _))| leads_to(state)) {
                 return Err(format!("unopened, current of {component} says {}", link.display()));
             }
         }
         Ok(())
+    }
+
+    /// What [`Snapshot::log`](crate::Snapshot::log) says, which it is at one moment of each run: what is the same as there
+    /// is not parsed again a million times.
+    fn log(&self, store: &Store) -> Checked<History> {
+        let bytes =
+            store.disk.read(&Layout::new(Path::new(ROOT)).log()).map_err(|e| format!("the log: {e}"))?;
+        let sure = bytes.len().min(store.tail.after as usize);
+        let (known, told) = &self.run.flushed;
+        let same = known.iter().zip(&bytes[..sure]).take_while(|(known, now)| known == now).count();
+        let same = known[..same].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let lines = known[..same].iter().filter(|b| **b == b'\n').count();
+        let rest = log::parse(&bytes[same..sure]);
+        let carried = store.tail.entries.iter().map(|numbered| &numbered.entry);
+        let entries = told[..lines].iter().chain(&rest.entries).chain(carried).cloned().collect();
+        Ok(History { entries, damaged: rest.damaged })
     }
 
     /// The state is that of a record between the last acknowledged one and the newest one written; and the log has all
@@ -77,7 +91,7 @@ impl Check<'_> {
         let (first, last) = (self.moment.acknowledged, self.moment.written);
         let may =
             self.run.records.range(first..=last).filter(|(_, (state, _))| is_after(state, store.state()));
-        let log = store.log().map_err(|error| format!("the log is not read: {error}"))?;
+        let log = self.log(store)?;
         if !log.damaged.is_empty() {
             return Err(format!("lines of the log are damaged: {:?}", log.damaged));
         }
@@ -128,12 +142,23 @@ fn holds_what_it_says(store: &Store) -> Checked {
                 Held::Empty | Held::Staging => {}
             }
         }
-        let link = disk.read_link(&layout.current(component)).map_err(|e| format!("current: {e}"))?;
-        if link != Layout::current_target(component, held.active) {
+        let link = link(disk, component)?;
+        if link != target(component, held) {
             return Err(format!("current of {component} says {}", link.display()));
         }
     }
     Ok(())
+}
+
+/// What the link of a component says.
+fn link(disk: &dyn Disk, component: &Component) -> Checked<PathBuf> {
+    disk.read_link(&Layout::new(Path::new(ROOT)).current(component)).map_err(|e| format!("current: {e}"))
+}
+
+/// What it should say.
+fn target(component: &Component, held: &ComponentState) -> PathBuf {
+    let in_store = || Layout::current_target(component, held.active);
+    held.place(held.active).map_or_else(in_store, Path::to_owned)
 }
 
 /// The device boots, whatever is on trial is left, and the next patch comes and is used.

@@ -27,11 +27,15 @@ const FAULTS: [Fault; 6] = [
 fn explore_faults(story: &[Act], wrap: &Wrap, faults: &[Fault]) -> Result<u64, String> {
     let whole = Run::of(story, wrap)?;
     let start = act::disk().operations();
-    let operations = whole.moments.last().map_or(0, |moment| moment.machine.operations() - start);
+    let end = whole.moments.last().map_or(start, |moment| moment.machine.operations());
+    // A decisive moment is one before a flush.
+    let flushes: BTreeSet<u64> = whole.moments.iter().map(|moment| moment.machine.operations() + 1).collect();
+    let fits = |at: &u64, fault: &Fault| *fault != Fault::FlushFails || flushes.contains(at);
+    let all = (start + 1..=end).flat_map(|at| faults.iter().map(move |fault| (at, *fault)));
     let mut states = 0;
-    for (at, fault) in (1..=operations).flat_map(|at| faults.iter().map(move |fault| (at, *fault))) {
-        states += one(story, wrap, start + at, fault)
-            .map_err(|why| format!("{fault:?} at operation {at}: {why}"))?;
+    for (at, fault) in all.filter(|(at, fault)| fits(at, fault)) {
+        let at_what = || format!("{fault:?} at operation {at}");
+        states += one(story, wrap, at, fault).map_err(|why| format!("{}: {why}", at_what()))?;
     }
     Ok(states)
 }
@@ -50,7 +54,7 @@ fn one(story: &[Act], wrap: &Wrap, at: u64, fault: Fault) -> Result<u64, String>
     let moments = run.moments.iter().filter(|moment| moment.machine.operations() >= at);
     let mut states = 0;
     // The moment after the fault, and the end.
-    let ends = moments.clone().take(1).chain(moments.last());
+    let ends = moments.clone().take(1).chain(run.moments.last());
     for moment in ends {
         let check = Check { run: &run, moment };
         let as_it_stands = moment.machine.clone();

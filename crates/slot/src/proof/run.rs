@@ -3,7 +3,7 @@
 use super::act::{Act, ROOT, disk, perform};
 use crate::disk::Disk;
 use crate::layout::Layout;
-use crate::log::LogEntry;
+use crate::log::{self, LogEntry};
 use crate::sim::{Choice, SimDisk};
 use crate::{State, Store, record};
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub(super) struct Run<'w> {
     pub(super) moments: Vec<Moment>,
     /// What each record said, by its number, with all that had happened by then.
     pub(super) records: BTreeMap<u64, (State, Vec<LogEntry>)>,
+    /// What all of it is in the log, as far as it was flushed, with the entries it tells.
+    pub(super) flushed: (Vec<u8>, Vec<LogEntry>),
     pub(super) wrap: &'w Wrap,
     /// Whether nothing failed in it.
     pub(super) is_undisturbed: bool,
@@ -74,7 +76,9 @@ impl<'w> Run<'w> {
             }
             acts.push((machine.operations() - first, *act, acknowledged));
         }
-        let mut run = Self { moments: vec![], records: BTreeMap::new(), wrap, is_undisturbed: true };
+        let flushed = machine.read(&Layout::new(Path::new(ROOT)).log()).unwrap_or_default();
+        let flushed = (flushed.clone(), log::parse(&flushed).entries);
+        let mut run = Self { moments: vec![], records: BTreeMap::new(), flushed, wrap, is_undisturbed: true };
         for machine in machine.decisive_moments() {
             let done = machine.operations() - first;
             let before = acts.iter().rev().find(|(end, ..)| *end <= done);

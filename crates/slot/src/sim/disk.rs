@@ -191,6 +191,9 @@ impl DiskFile for SimFile {
             self.may_write(Errno::INVAL)?;
             i64::try_from(len).map_err(|_| Errno::INVAL)?;
             let (id, time) = (self.id, machine.now());
+            if machine.is_device(id) {
+                return Err(Errno::INVAL.into());
+            }
             machine.push(Op::SetLen { id, len, time });
             Ok(())
         })
@@ -226,7 +229,7 @@ impl DiskFile for SimFile {
     }
 
     fn is_device(&self) -> bool {
-        false
+        self.disk.machine().is_device(self.id)
     }
 }
 

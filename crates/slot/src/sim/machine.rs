@@ -276,6 +276,10 @@ impl Machine {
         self.cache.content(id).ok_or_else(|| Errno::ISDIR.into())
     }
 
+    pub(super) fn is_device(&self, id: Id) -> bool {
+        self.cache.get(id).is_some_and(Inode::is_device)
+    }
+
     pub(super) fn read(&self, id: Id, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let content = self.content(id)?;
         self.readable(id, offset..offset.saturating_add(out.len() as u64))?;

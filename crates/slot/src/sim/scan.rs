@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use super::world::{Body, Id, Inode};
 use rustix::io::Errno;
-use siding_image::{Entry, Error, FileRef, Image, Meta, Node, Tree};
+use siding_image::{Digest, Entry, Error, FileRef, Image, Meta, Node, Tree};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -39,13 +39,24 @@ impl Machine {
                 }
                 Some(Body::File(_)) => {}
             }
-            let got = machine.identify(path, id)?.digest;
+            let got = match machine.is_device(id) {
+                true => machine.beginning(path, id, blob.content.size)?,
+                false => machine.identify(path, id)?.digest,
+            };
             if got == expected {
                 Ok(())
             } else {
                 Err(Error::Differs { path: path.to_owned(), expected, got })
             }
         })
+    }
+
+    /// The digest of the first bytes of a device.
+    fn beginning(&self, path: &Path, id: Id, size: u64) -> Result<Digest, Error> {
+        let mut bytes = vec![0; size as usize];
+        let read = self.read(id, 0, &mut bytes);
+        read.map_err(|source| Error::Io { doing: "read", path: path.to_owned(), source })?;
+        Ok(siding_image::verity::digest(&bytes))
     }
 
     fn identify(&self, path: &Path, id: Id) -> Result<FileRef, Error> {

@@ -206,11 +206,17 @@ impl Inode {
 
     pub(super) fn seen(&self, id: Id) -> Seen {
         let (kind, len, taken) = match &self.body {
+            Body::File(content) if self.is_device() => (SeenKind::BlockDevice, 0, content.taken()),
             Body::File(content) => (SeenKind::File, content.len(), content.taken()),
             Body::Directory(_) => (SeenKind::Directory, 0, PAGE as u64),
             Body::Symlink(target) => (SeenKind::Symlink, target.len() as u64, 0),
         };
         Seen { kind, mode: self.meta.mode, owner: self.meta.owner, len, taken, id: (0, id as u64) }
+    }
+
+    /// A block device is a file with this attribute, whose length stays what it is.
+    pub(super) fn is_device(&self) -> bool {
+        self.meta.xattrs.contains_key(super::DEVICE)
     }
 
     pub(super) fn is_directory(&self) -> bool {

@@ -247,7 +247,7 @@ impl Store {
         let mut builder = Builder::on(self.disk.clone(), &path)?;
         builder.begin(source.content(), &[]).map_err(|e| Error::io("write", &path, e))?;
         builder.finish(Some(source))?;
-        freeze(disk, &self.layout, component, Slot::Base, Some(source.content()))
+        freeze(disk, &self.layout, (component, Slot::Base), &path, Some(source.content()))
     }
 
     pub(super) fn ready_slot(&self, component: &Component) -> Result<Slot> {
