@@ -364,14 +364,27 @@ pub(crate) struct StoreArgs {
     pub(crate) store: PathBuf,
 }
 
-/// Put a component's base in place, making the store if there is none
+/// Put a component's base in place, making the store if there is none; or take over a device's two partitions
+///
+/// With --slot the component has two slots, which are block devices, and no base: one of them holds IMAGE already, which is
+/// compared and not copied. A patch then starts from the image in use, and the reverse patch removes it.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20")]
+#[command(
+    override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]",
+    after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20\n         siding init rootfs rootfs.img --version 1.0 --slot a=/dev/disk/by-partlabel/a --slot b=/dev/disk/by-partlabel/b"
+)]
 pub(crate) struct Init {
     /// The component's name
     pub(crate) component: Component,
-    /// The image to copy: a file, a block device or a directory
+    /// The image to copy: a file, a block device or a directory; with --slot the device that is active, or a file with
+    /// the same bytes, which may be shorter than the device
     pub(crate) image: PathBuf,
+    /// Slot a or b is this block device; give both. Use a name that is the same after a restart
+    #[arg(long, value_name = "SLOT=DEV", value_parser = slot_at)]
+    pub(crate) slot: Vec<(Slot, PathBuf)>,
+    /// Which of the two is in use
+    #[arg(long, value_name = "SLOT", requires = "slot", default_value = "a", value_parser = ["a", "b"])]
+    pub(crate) active: String,
     /// Its version
     #[arg(long)]
     pub(crate) version: Version,
@@ -632,6 +645,13 @@ pub(crate) struct Demo {
     /// Keep the temporary directory, to look around in it
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+fn slot_at(text: &str) -> Result<(Slot, PathBuf), String> {
+    let wrong = || format!("expected a=DEVICE or b=DEVICE, got {text:?}");
+    let (slot, device) = text.split_once('=').filter(|(_, device)| !device.is_empty()).ok_or_else(wrong)?;
+    let slot = slot.parse().ok().filter(|slot| Slot::PATCHED.contains(slot)).ok_or_else(wrong)?;
+    Ok((slot, PathBuf::from(device)))
 }
 
 #[cfg(feature = "make")]

@@ -75,7 +75,9 @@ fn newest(held: &ComponentState) -> Option<Slot> {
     let other =
         || Slot::PATCHED.into_iter().filter(|slot| *slot != held.active).max_by_key(|slot| version(*slot));
     let slot = held.ready().or_else(other).filter(|slot| held.image(*slot).is_some())?;
-    let is_newer = held.active == Slot::Base || version(slot) > version(held.active);
+    // Where there is no base, what is older goes back: it was installed for that by a reverse patch.
+    let goes_back = || held.places.is_some() && held.ready() == Some(slot) && held.previous != Some(slot);
+    let is_newer = held.active == Slot::Base || version(slot) > version(held.active) || goes_back();
     (is_newer && held.trial.is_none()).then_some(slot)
 }
 

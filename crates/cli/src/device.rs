@@ -16,21 +16,45 @@ use serde_json::json;
 use siding_agent::restart::Move;
 use siding_agent::{Installed, Outcome, Request};
 use siding_patch::Limits;
-use siding_slot::{State, Store};
+use siding_slot::{Places, Slot, State, Store};
+use std::path::PathBuf;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
-    let root = &args.store.store;
+    let (root, places) = (&args.store.store, places(&args.slot)?);
     let mut store = match Store::open(root) {
         Err(siding_slot::Error::NoStore { .. }) => Store::create(root)?,
         other => other?,
     };
     let following = Following::checked(root)?;
-    let entries = store.init(&args.component, &args.version, args.epoch, &args.image, now())?;
+    let Init { component, image, version, epoch, .. } = args;
+    let entries = match &places {
+        None => store.init(component, version, *epoch, image, now())?,
+        Some(places) => {
+            let active = args.active.parse().map_err(|wrong: String| Failure::usage(wrong))?;
+            store.init_places(component, version, *epoch, places, active, image, now())?
+        }
+    };
     let state = store.state().get(&args.component);
     let identity = state.and_then(|state| state.active_image()).map(|image| image.identity.to_string());
-    let text = format!("{} {} is the base: {}", args.component, args.version, identity.unwrap_or_default());
+    let is = match &places {
+        None => "the base".to_owned(),
+        Some(_) => format!("in use, in slot {}, as it was found there", args.active),
+    };
+    let text = format!("{component} {version} is {is}: {}", identity.unwrap_or_default());
     let followed = following.follow(&store).so_far(store.state());
     Ok(followed.tell(Reply::new(text, json_of(&entries))))
+}
+
+/// The two devices, if any is named.
+fn places(named: &[(Slot, PathBuf)]) -> Result<Option<Places>, Failure> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    match named {
+        [] => Ok(None),
+        [(Slot::A, a), (Slot::B, b)] | [(Slot::B, b), (Slot::A, a)] => {
+            Ok(Some(Places { a: absolute(a), b: absolute(b) }))
+        }
+        _ => Err(Failure::usage("a component of two devices has each once: --slot a=DEVICE --slot b=DEVICE")),
+    }
 }
 
 pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure> {
@@ -112,6 +136,10 @@ fn installed_text(done: &Installed, state: &State, checked: bool) -> String {
         }
     };
     let mut text = format!("{component} {version} is in slot {slot}: {how}\n");
+    let was_left = state.get(component).is_some_and(|held| held.previous == Some(*slot));
+    if !done.switched && was_left {
+        return text + "it was in use before; next: the same with --switch, to go back to it";
+    }
     if !done.switched {
         return text + &format!("next: `siding switch {component}`");
     }

@@ -52,11 +52,14 @@ fn component_text(store: &Snapshot, name: &Component, state: &ComponentState, se
             let tries = format!("{} of {} tries left", trial.tries_left, trial.terms.tries);
             paint.bad(&format!("on trial: {tries}{until}"))
         }
+        None if state.places.is_some() => paint.good("in use, confirmed"),
         None if state.active == Slot::Base => paint.good("base, no patch in use"),
         None => paint.good("patched, confirmed"),
     };
     let mut text = format!("{}  {headline}\n", paint.bold(&format!("{name} {version}")));
-    text += &table(&Slot::ALL.map(|slot| slot_row(store, name, state, slot)), &[]);
+    let slots = Slot::ALL.iter().filter(|slot| state.places.is_none() || **slot != Slot::Base);
+    let rows: Vec<Vec<String>> = slots.map(|slot| slot_row(store, name, state, *slot)).collect();
+    text += &table(&rows, &[]);
     for (label, line) in facts(store, name, state, seen) {
         text += &format!("  {label}: {line}\n");
     }
@@ -101,6 +104,9 @@ fn facts(
     seen: Booted,
 ) -> Vec<(&'static str, String)> {
     let mut facts = vec![("path", store.current_path(name).display().to_string())];
+    if let Some(places) = &state.places {
+        facts.push(("devices", format!("a is {}, b is {}", places.a.display(), places.b.display())));
+    }
     if let Some(fallback) = &state.last_rollback {
         let left = format!("left {} on {}: {}", fallback.version, date(fallback.at), plain(&fallback.reason));
         facts.push(("rolled back", left));
@@ -122,8 +128,9 @@ fn facts(
     }
     facts.extend(loader_facts(name, state, seen));
     facts.push(("next restart", next_text(name, state)));
-    // What was removed by hand is not waiting, but can be named.
-    let removed = state.ready().filter(|_| state.active == Slot::Base);
+    // What was removed by hand is not waiting, but can be named; so can what a reverse patch made.
+    let goes_back = |slot: &Slot| state.places.is_some() && state.previous != Some(*slot);
+    let removed = state.ready().filter(|slot| state.active == Slot::Base || goes_back(slot));
     let hint = match (&state.trial, state.waiting().or(removed)) {
         (Some(trial), _) if trial.failed.is_some() => {
             format!("reboot, or `siding rollback {name}` to {} at once", way_back_name(state))
@@ -133,6 +140,13 @@ fn facts(
             format!("`siding confirm {name}` keeps it, `siding rollback {name}` goes back to {way_back}")
         }
         (None, Some(slot)) => format!("`siding switch {name}` to use {}", image_name(state, slot)),
+        (None, None) if state.places.is_some() => match state.way_back() {
+            Some(back) => {
+                let back = image_name(state, back);
+                format!("`siding rollback {name}` goes back to {back} and denies this one")
+            }
+            None => return facts,
+        },
         (None, None) if state.active != Slot::Base => format!("`siding remove {name}` goes back to the base"),
         (None, None) => return facts,
     };
@@ -213,6 +227,7 @@ fn component_json(store: &Snapshot, name: &Component, state: &ComponentState, se
         }
     };
     json!({
+        "devices": state.places.as_ref().map(|places| json!({ "a": places.a, "b": places.b })),
         "component": name.as_str(), "path": store.current_path(name), "active": state.active.name(),
         "version": state.active_image().map(|image| image.version.to_string()),
         "slots": slots, "ready": state.waiting().map(Slot::name), "previous": state.previous.map(Slot::name),
@@ -262,6 +277,9 @@ pub(crate) fn entry_text(entry: &LogEntry) -> String {
     let about = entry.to.as_ref().or(entry.from.as_ref()).map_or("–".into(), ToString::to_string);
     let slot = entry.slot.map(|slot| format!(" in slot {slot}")).unwrap_or_default();
     let sentence = match entry.what {
+        What::Init if entry.slot.is_some_and(|slot| slot != Slot::Base) => {
+            format!("{name}: {about} taken over as it lies{slot}")
+        }
         What::Init => format!("{name}: base {about} put in place"),
         What::Stage => format!("{name}: staging {about}{slot}"),
         What::Abandon => format!("{name}: unfinished stage{slot} cleared"),
