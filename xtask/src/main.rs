@@ -6,7 +6,8 @@
 //! * [`outage`] measures how long a service does not answer while a patch comes into use;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
-//! * [`scaling`] measures what an apply costs as images grow and their change does not.
+//! * [`scaling`] measures what an apply costs as images grow and their change does not;
+//! * [`simulate`] is the long run of the simulated power cuts.
 
 mod compare;
 mod corpus;
@@ -19,6 +20,7 @@ mod plot;
 mod powercut;
 mod report;
 mod scaling;
+mod simulate;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
         Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
         Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
+        Some((chore, rest)) if chore == "simulate" => simulate::run(rest),
         _ => Err([
             corpus::USAGE,
             instructions::USAGE,
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             plot::USAGE,
             powercut::USAGE,
             scaling::USAGE,
+            simulate::USAGE,
         ]
         .join("\n\n")),
     };

@@ -46,7 +46,7 @@ struct Thoroughness {
 
 impl Thoroughness {
     const ORDINARY: Self = Self {
-        first: Effort { all_of: 9, spread: 40, random: 120, torn: 2, seed: 1 },
+        first: Effort { all_of: 9, spread: 40, random: 75, torn: 2, seed: 1 },
         second: Effort { all_of: 4, spread: 4, random: 4, torn: 1, seed: 2 },
         one_in: 2,
     };
@@ -80,7 +80,9 @@ fn explore(run: &Run<'_>, how: Thoroughness) -> Result<u64, String> {
 fn explore_moment(run: &Run<'_>, number: usize, how: Thoroughness, seen: &mut u64) -> Result<(), String> {
     let moment = &run.moments[number];
     let check = Check { run, moment };
-    for (turn, choice) in (0_u64..).zip(moment.machine.choices(Effort { seed: number as u64, ..how.first })) {
+    for (turn, choice) in
+        (0_u64..).zip(moment.machine.choices(Effort { seed: how.first.seed ^ number as u64, ..how.first }))
+    {
         let told = |why: String| format!("{why}\nwith\n{}", moment.machine.tell(&choice));
         let cut = moment.machine.cut(&choice);
         *seen += 1;
@@ -92,7 +94,7 @@ fn explore_moment(run: &Run<'_>, number: usize, how: Thoroughness, seen: &mut u6
         check.machine(&cut, depth).map_err(told)?;
         if again {
             for recovering in cut.decisive_moments() {
-                for second in recovering.choices(Effort { seed: turn, ..how.second }) {
+                for second in recovering.choices(Effort { seed: how.first.seed ^ turn, ..how.second }) {
                     *seen += 1;
                     check.machine(&recovering.cut(&second), Depth::Here).map_err(|why| {
                         let after = format!(
@@ -111,7 +113,7 @@ fn explore_moment(run: &Run<'_>, number: usize, how: Thoroughness, seen: &mut u6
     *seen += 1;
     check.machine(&left, Depth::Here).map_err(|why| format!("with the process dead: {why}"))?;
     for recovering in left.decisive_moments() {
-        for choice in recovering.choices(Effort { seed: number as u64, ..how.second }) {
+        for choice in recovering.choices(Effort { seed: how.first.seed ^ number as u64, ..how.second }) {
             *seen += 1;
             check.machine(&recovering.cut(&choice), Depth::Here).map_err(|why| {
                 let told = recovering.tell(&choice);
@@ -124,17 +126,39 @@ fn explore_moment(run: &Run<'_>, number: usize, how: Thoroughness, seen: &mut u6
     Ok(())
 }
 
-#[test]
-fn a_million_states_after_a_power_cut_are_sound() {
+/// Explores all stories and says how many states that were.
+fn explore_stories(how: Thoroughness) -> u64 {
     let begun = Instant::now();
     let mut states = 0;
     for (name, story) in act::stories() {
         let run = Run::of(&story, &run::plain).unwrap();
         let moments = run.moments.len();
-        let seen = explore(&run, Thoroughness::ORDINARY).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let seen = explore(&run, how).unwrap_or_else(|why| panic!("{name}: {why}"));
         println!("{name}: {moments} moments, {seen} states");
         states += seen;
     }
-    println!("{states} states in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("{states} states, all sound, in {:.1} s", begun.elapsed().as_secs_f64());
+    states
+}
+
+#[test]
+fn a_million_states_after_a_power_cut_are_sound() {
+    let states = explore_stories(Thoroughness::ORDINARY);
     assert!(states >= 1_000_000, "{states} states only");
+}
+
+/// As many as `SIDING_STATES` says, each round with other random choices: `cargo xtask simulate`.
+#[test]
+#[ignore = "runs for as long as it is told to"]
+fn as_many_states_as_wanted_are_sound() {
+    let wanted: u64 =
+        std::env::var("SIDING_STATES").map_or(100_000_000, |many| many.parse().expect("a number"));
+    let (mut states, mut seed) = (0, 1);
+    while states < wanted {
+        seed += 1;
+        let first = Effort { all_of: 11, random: 400, seed: seed << 32, ..Thoroughness::ORDINARY.first };
+        let second = Effort { all_of: 5, random: 10, ..Thoroughness::ORDINARY.second };
+        states += explore_stories(Thoroughness { first, second, ..Thoroughness::ORDINARY });
+        println!("{states} states so far");
+    }
 }

@@ -26,7 +26,7 @@ impl Store {
         if effects.is_empty() {
             return Ok(entries);
         }
-        let done = self.make_room_to_tell(&entries).and_then(|()| {
+        let done = self.make_room_to_tell().and_then(|()| {
             let fitted = self.fitted(state, &entries);
             record::fits(fitted.payload.len())?;
             let settles = fitted.left_out || !events.iter().all(Event::is_quick);
@@ -113,13 +113,12 @@ impl Store {
         Ok(())
     }
 
-    /// Before a change: if the record would carry much, the log is flushed instead, so that a change stays one small
-    /// write and no entry is left out of both.
-    fn make_room_to_tell(&mut self, entries: &[LogEntry]) -> Result<()> {
-        /// More than a switch and what follows it up to the next stage need.
-        const MOST: usize = 12;
-        let carried = self.tail.entries.len().saturating_add(entries.len());
-        if self.tail.entries.is_empty() || carried <= MOST { Ok(()) } else { self.settle() }
+    /// Before a change: if the record carries much of the log already, the log is flushed instead, so that a change
+    /// stays one small write and no entry is left out of both.
+    fn make_room_to_tell(&mut self) -> Result<()> {
+        /// More than a switch and what follows it up to the next stage need, for a few components.
+        const MOST: usize = 16;
+        if self.tail.entries.len() <= MOST { Ok(()) } else { self.settle() }
     }
 
     /// Flushes the log. What it has then, the next record need not carry.

@@ -374,6 +374,33 @@ fn open(yard: &Yard) -> Result<Store> {
     Store::open_patiently(&yard.root(), Duration::from_secs(5))
 }
 
+#[test]
+fn a_switch_of_any_number_of_components_is_one_flush_of_the_record_and_one_of_the_links() {
+    let yard = Yard::new();
+    fs::write(yard.at("file"), b"old").unwrap();
+    fs::write(yard.at("file (a)"), b"new").unwrap();
+    for many in [1, 7] {
+        let disk = Failing::new(Rule::Once(u64::MAX, io::ErrorKind::Other));
+        let flushed = disk.flushed.clone();
+        let mut store = Store::create_on(Arc::new(disk), &yard.at(&format!("store of {many}"))).unwrap();
+        let set: Vec<Component> = (0..many).map(|number| name(&format!("c{number}"))).collect();
+        for component in &set {
+            store.init(component, &version("1"), 1, &yard.at("file"), NOW).unwrap();
+            yard.stage(&mut store, component.as_str(), "file (a)", "1 (a)").unwrap();
+        }
+        let flushes = || std::mem::take(&mut *flushed.lock().unwrap());
+        let (record, links) = (store.layout.record(), store.layout.links());
+        flushes();
+        store.switch(&set, trial(3), NOW).unwrap();
+        assert_eq!(flushes(), [record.clone(), links.clone()], "{many} components");
+        store.boot(NOW).unwrap();
+        assert_eq!(flushes(), std::slice::from_ref(&record), "a boot moves no link");
+        store.confirm(&set, NOW).unwrap();
+        store.remove(&set, NOW).unwrap();
+        assert_eq!(flushes().iter().filter(|path| **path == record).count(), 2);
+    }
+}
+
 /// What must be true of a store, whatever happened to it: it opens, what is active is whole, `current` names it.
 fn check_store(yard: &Yard, context: &str) {
     let mut store = match open(yard) {

@@ -22,8 +22,8 @@ pub(super) fn base() -> SealedImage {
     image("1", 1)
 }
 
-/// What can be staged: two supplements of rising epoch, one of the first epoch, and the base itself. To leave the second
-/// takes a reboot.
+/// What can be staged: two supplements of rising epoch, one of the first epoch, and the base itself. To leave the
+/// second takes a reboot.
 pub(super) fn images() -> Vec<SealedImage> {
     let restart = vec![crate::REBOOT.to_owned()];
     vec![image("1 (a)", 1), SealedImage { restart, ..image("1 (b)", 2) }, base()]
@@ -92,8 +92,8 @@ pub(super) fn events() -> Vec<Event> {
     events
 }
 
-/// What boot loaders may say: which slot they started, how many tries they have left, by which order. Orders are counted
-/// from zero in each state ([`plain`]), so that there are finitely many states.
+/// What boot loaders may say: which slot they started, how many tries they have left, by which order. Orders are
+/// counted from zero in each state ([`plain`]), so that there are finitely many states.
 pub(super) fn loaders() -> Vec<Booted> {
     let slots = [None, Some(Slot::A), Some(Slot::B)];
     let says = |(slot, tries_left, turn)| Booted { slot, tries_left, turn };

@@ -5,6 +5,7 @@
 
 use super::promises::{Decide, Foretell};
 use super::*;
+use crate::state::Trial;
 use std::collections::BTreeMap;
 
 mod boots;

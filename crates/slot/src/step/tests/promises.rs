@@ -42,8 +42,10 @@ pub(super) fn only(state: &State) -> &ComponentState {
     state.get(&name("c")).unwrap()
 }
 
+type OfAState = fn(&ComponentState) -> bool;
+
 /// True of every state.
-const OF_A_STATE: &[Promise<fn(&ComponentState) -> bool>] = &[
+const OF_A_STATE: &[Promise<OfAState>] = &[
     ("there is a bootable answer", |c| c.active_image().is_some()),
     ("the base is what it was", |c| c.places.is_some() || c.image(Slot::Base) == Some(&base())),
     ("two devices have no base", |c| {

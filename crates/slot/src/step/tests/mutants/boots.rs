@@ -9,7 +9,7 @@ pub(super) fn boots() -> Vec<Mutant> {
             let boot = matches!(event, Event::Boot { .. });
             then(state, event, now, |c| {
                 if let (true, Some(trial), Some(left)) = (boot, &mut c.trial, left) {
-                    trial.tries_left = left
+                    trial.tries_left = left;
                 }
             })
         }),
@@ -31,7 +31,7 @@ pub(super) fn boots() -> Vec<Mutant> {
                 state,
                 &loader(event, |booted| {
                     if other && booted.slot.is_some() {
-                        booted.turn = Some(1000)
+                        booted.turn = Some(1000);
                     }
                 }),
                 now,
@@ -45,7 +45,7 @@ pub(super) fn boots() -> Vec<Mutant> {
             let count = seen.values().find_map(|booted| booted.tries_left);
             then(state, event, now, |c| {
                 if let (Some(trial), Some(count)) = (&mut c.trial, count) {
-                    trial.tries_left = count
+                    trial.tries_left = count;
                 }
             })
         }),
@@ -60,6 +60,21 @@ pub(super) fn boots() -> Vec<Mutant> {
                 Err(Refusal::OnBase { component: name("c") })
             }
             _ => step(state, event, now),
+        }),
+        mutant("a boot ends a trial that has tries left", |state, event, now| {
+            let (boot, active) = (matches!(event, Event::Boot { .. }), only(state).active);
+            then(state, event, now, |c| c.trial = c.trial.take().filter(|_| !boot || c.active != active))
+        }),
+        mutant("a boot forgets the deadline", |state, event, now| {
+            let boot = matches!(event, Event::Boot { .. });
+            let forget = |trial: &mut Trial| trial.terms.deadline = trial.terms.deadline.filter(|_| !boot);
+            then(state, event, now, |c| c.trial.iter_mut().for_each(forget))
+        }),
+        mutant("a boot that spends a try fails the trial", |state, event, now| {
+            let why = matches!(event, Event::Boot { .. }).then(|| "it is ill".to_owned());
+            then(state, event, now, |c| {
+                c.trial.iter_mut().for_each(|trial| trial.failed = why.clone().or(trial.failed.take()));
+            })
         }),
         misreads("next_boot never sees a deadline", |c, _| next_boot(c, 0)),
         misreads("next_boot counts a try too few", |c, now| match next_boot(c, now) {

@@ -9,7 +9,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             let lift = matches!(event, Event::Lift { .. });
             then(state, event, now, |c| {
                 if !lift {
-                    c.denied = denied
+                    c.denied = denied;
                 }
             })
         }),
@@ -17,7 +17,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             let (boot, denied) = (matches!(event, Event::Boot { .. }), only(state).denied.clone());
             then(state, event, now, |c| {
                 if boot {
-                    c.denied = denied
+                    c.denied = denied;
                 }
             })
         }),
@@ -26,7 +26,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             then(state, event, now, |c| {
                 let to = c.active_image().cloned();
                 if let (true, Some(to)) = (rollback && c.active != active, to) {
-                    c.deny(&to, "it is bad", NOW)
+                    c.deny(&to, "it is bad", NOW);
                 }
             })
         }),
@@ -34,7 +34,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             let (remove, left) = (matches!(event, Event::Remove { .. }), only(state).active_image().cloned());
             then(state, event, now, |c| {
                 if let (true, Some(left)) = (remove && c.active != only(state).active, left) {
-                    c.deny(&left, "it is bad", NOW)
+                    c.deny(&left, "it is bad", NOW);
                 }
             })
         }),
@@ -42,7 +42,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             let rollback = matches!(event, Event::Rollback { .. });
             then(state, event, now, |c| {
                 if rollback {
-                    c.denied.iter_mut().for_each(|denied| denied.reason.clear())
+                    c.denied.iter_mut().for_each(|denied| denied.reason.clear());
                 }
             })
         }),
@@ -50,7 +50,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             let last = only(state).last_rollback.clone();
             then(state, event, now, |c| {
                 if c.last_rollback.is_some() {
-                    c.last_rollback = last
+                    c.last_rollback = last;
                 }
             })
         }),
@@ -70,7 +70,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             let lift = matches!(event, Event::Lift { .. });
             then(state, event, now, |c| {
                 if lift {
-                    c.denied.clear()
+                    c.denied.clear();
                 }
             })
         }),
@@ -78,7 +78,7 @@ pub(super) fn denials() -> Vec<Mutant> {
             let confirm = matches!(event, Event::Confirm { .. });
             then(state, event, now, |c| {
                 if confirm {
-                    c.denied.clear()
+                    c.denied.clear();
                 }
             })
         }),
@@ -95,7 +95,7 @@ pub(super) fn accounts() -> Vec<Mutant> {
             let (turn, boot) = (only(state).turn, matches!(event, Event::Boot { .. }));
             then(state, event, now, |c| {
                 if boot {
-                    c.turn = turn
+                    c.turn = turn;
                 }
             })
         }),
@@ -103,7 +103,7 @@ pub(super) fn accounts() -> Vec<Mutant> {
             let boot = matches!(event, Event::Boot { .. });
             then(state, event, now, |c| {
                 if boot {
-                    c.turn += 1
+                    c.turn += 1;
                 }
             })
         }),
@@ -163,7 +163,7 @@ pub(super) fn accounts() -> Vec<Mutant> {
             let confirm = matches!(event, Event::Confirm { .. });
             then(state, event, now, |c| {
                 if let (true, Some(places)) = (confirm, &mut c.places) {
-                    std::mem::swap(&mut places.a, &mut places.b)
+                    std::mem::swap(&mut places.a, &mut places.b);
                 }
             })
         }),

@@ -8,7 +8,7 @@ pub(super) fn slots() -> Vec<Mutant> {
             let (stage, active) = (matches!(event, Event::BeginStage { .. }), only(state).active);
             then(state, event, now, |c| {
                 if stage {
-                    *c.held_mut(active) = Held::Staging
+                    *c.held_mut(active) = Held::Staging;
                 }
             })
         }),
@@ -16,7 +16,7 @@ pub(super) fn slots() -> Vec<Mutant> {
             let (stage, active) = (matches!(event, Event::BeginStage { .. }), only(state).active);
             then(state, event, now, |c| {
                 if stage && active != Slot::Base {
-                    *c.held_mut(active) = Held::Staging
+                    *c.held_mut(active) = Held::Staging;
                 }
             })
         }),
@@ -24,7 +24,7 @@ pub(super) fn slots() -> Vec<Mutant> {
             let stage = matches!(event, Event::BeginStage { .. });
             then(state, event, now, |c| {
                 if stage {
-                    c.base = Held::Staging
+                    c.base = Held::Staging;
                 }
             })
         }),
@@ -32,7 +32,7 @@ pub(super) fn slots() -> Vec<Mutant> {
             let spare = *event == Event::Vacuum && only(state).active != Slot::Base;
             then(state, event, now, |c| {
                 if spare {
-                    c.base = Held::Empty
+                    c.base = Held::Empty;
                 }
             })
         }),
@@ -90,8 +90,7 @@ pub(super) fn slots() -> Vec<Mutant> {
         }),
         mutant("a slot is called sealed once it is staged into", |state, event, now| match event {
             Event::BeginStage { image, .. } => then(state, event, now, |c| {
-                let staged =
-                    Slot::PATCHED.into_iter().filter(|slot| *c.held(*slot) == Held::Staging).next_back();
+                let staged = Slot::PATCHED.into_iter().rfind(|slot| *c.held(*slot) == Held::Staging);
                 staged.into_iter().for_each(|slot| *c.held_mut(slot) = Held::Sealed(image.clone()));
             }),
             _ => step(state, event, now),
@@ -100,7 +99,7 @@ pub(super) fn slots() -> Vec<Mutant> {
             let (stage, previous) = (matches!(event, Event::BeginStage { .. }), only(state).previous);
             then(state, event, now, |c| {
                 if stage {
-                    c.previous = previous
+                    c.previous = previous;
                 }
             })
         }),
@@ -152,7 +151,7 @@ pub(super) fn choices() -> Vec<Mutant> {
             let switch = matches!(event, Event::Switch { .. });
             then(state, event, now, |c| {
                 if switch {
-                    c.previous = None
+                    c.previous = None;
                 }
             })
         }),
@@ -187,9 +186,40 @@ pub(super) fn choices() -> Vec<Mutant> {
             let remove = matches!(event, Event::Remove { .. });
             then(state, event, now, |c| {
                 if remove {
-                    c.previous = None
+                    c.previous = None;
                 }
             })
+        }),
+        mutant("a remove is refused on trial", |state, event, now| match event {
+            Event::Remove { .. } if only(state).trial.is_some() => {
+                Err(Refusal::NoBase { component: name("c") })
+            }
+            _ => step(state, event, now),
+        }),
+        mutant("a switch without a trial is refused", |state, event, now| match event {
+            Event::Switch { trial: None, .. } => Err(Refusal::NothingReady { component: name("c") }),
+            _ => step(state, event, now),
+        }),
+        mutant("only one slot can be sealed", |state, event, now| match event {
+            Event::Seal { component, slot: Slot::B, .. } => {
+                Err(Refusal::NotStaging { component: component.clone(), slot: Slot::B })
+            }
+            _ => step(state, event, now),
+        }),
+        mutant("what is condemned stays", |state, event, now| match event {
+            Event::Condemn { slot, .. } => {
+                then(state, event, now, |c| *c.held_mut(*slot) = only(state).held(*slot).clone())
+            }
+            _ => step(state, event, now),
+        }),
+        mutant("what is in use is staged again", |state, event, now| {
+            match (event, step(state, event, now)) {
+                (Event::BeginStage { component, source, .. }, Err(Refusal::AlreadyActive { .. })) => {
+                    let (component, image, source) = (component.clone(), image("1 (c)", 9), *source);
+                    step(state, &Event::BeginStage { component, image, source }, now)
+                }
+                (_, outcome) => outcome,
+            }
         }),
         mutant("a component that is not known is passed over", |state, event, now| match event {
             Event::Confirm { set } => {

@@ -8,7 +8,7 @@ pub(super) fn floors() -> Vec<Mutant> {
             let switch = matches!(event, Event::Switch { .. });
             then(state, event, now, |c| {
                 if switch {
-                    raise(c)
+                    raise(c);
                 }
             })
         }),
@@ -17,7 +17,7 @@ pub(super) fn floors() -> Vec<Mutant> {
             let confirm = matches!(event, Event::Confirm { .. });
             then(state, event, now, |c| {
                 if confirm {
-                    c.floor = floor
+                    c.floor = floor;
                 }
             })
         }),
@@ -26,7 +26,7 @@ pub(super) fn floors() -> Vec<Mutant> {
             let switch = matches!(event, Event::Switch { .. });
             then(state, event, now, |c| {
                 if switch {
-                    c.floor = floor
+                    c.floor = floor;
                 }
             })
         }),
@@ -35,7 +35,7 @@ pub(super) fn floors() -> Vec<Mutant> {
             then(state, event, now, |c| {
                 if rollback {
                     c.floor = 0;
-                    raise(c)
+                    raise(c);
                 }
             })
         }),
@@ -56,7 +56,7 @@ pub(super) fn trials() -> Vec<Mutant> {
             let (confirm, trial) = (matches!(event, Event::Confirm { .. }), only(state).trial.clone());
             then(state, event, now, |c| {
                 if confirm {
-                    c.trial = trial
+                    c.trial = trial;
                 }
             })
         }),
@@ -105,7 +105,7 @@ pub(super) fn trials() -> Vec<Mutant> {
             let trial = only(state).trial.clone();
             then(state, event, now, |c| {
                 if c.trial.as_ref().is_some_and(|trial| trial.failed.is_some()) {
-                    c.trial = trial
+                    c.trial = trial;
                 }
             })
         }),
@@ -146,7 +146,7 @@ pub(super) fn trials() -> Vec<Mutant> {
             let switch = matches!(event, Event::Switch { .. });
             then(state, event, now, |c| {
                 if switch {
-                    c.trial.iter_mut().for_each(|trial| trial.tries_left += 1)
+                    c.trial.iter_mut().for_each(|trial| trial.tries_left += 1);
                 }
             })
         }),
@@ -158,7 +158,7 @@ pub(super) fn trials() -> Vec<Mutant> {
             let (remove, trial) = (matches!(event, Event::Remove { .. }), only(state).trial.clone());
             then(state, event, now, |c| {
                 if remove {
-                    c.trial = trial
+                    c.trial = trial;
                 }
             })
         }),

@@ -2,8 +2,10 @@
 
 use super::*;
 
+pub(super) type OfWhatFollows = fn(&Machine, &State) -> bool;
+
 /// True of every state, whatever is done next.
-pub(super) const OF_WHAT_FOLLOWS: &[Promise<fn(&Machine, &State) -> bool>] = &[
+pub(super) const OF_WHAT_FOLLOWS: &[Promise<OfWhatFollows>] = &[
     (
         "a trial ends after at most one boot more than it has tries, whatever its boot loader says",
         a_trial_ends,
@@ -14,8 +16,10 @@ pub(super) const OF_WHAT_FOLLOWS: &[Promise<fn(&Machine, &State) -> bool>] = &[
     ("what is done twice is done once", twice_is_once),
 ];
 
+pub(super) type OfAMachine = fn(&Machine) -> bool;
+
 /// True of a machine: what takes more than one component or a certain order.
-pub(super) const STORIES: &[Promise<fn(&Machine) -> bool>] = &[
+pub(super) const STORIES: &[Promise<OfAMachine>] = &[
     ("a set switches whole or not at all", a_set_switches_whole),
     ("a denied image is refused with the reason until it is lifted", denied_until_lifted),
 ];

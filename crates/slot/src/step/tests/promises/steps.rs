@@ -64,8 +64,10 @@ fn late(held: &ComponentState) -> bool {
     held.trial.as_ref().is_some_and(|trial| trial.terms.deadline.is_some_and(|deadline| deadline <= NOW))
 }
 
+pub(super) type OfAStep = fn(&Taken<'_>) -> bool;
+
 /// True of every step that is admitted.
-pub(super) const OF_A_STEP: &[Promise<fn(&Taken<'_>) -> bool>] = &[
+pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
     ("the floor never goes down", |t| t.new.floor >= t.old.floor),
     (
         "a confirm and a switch without a trial raise the floor to what is active, and nothing else does",
@@ -134,7 +136,7 @@ pub(super) const OF_A_STEP: &[Promise<fn(&Taken<'_>) -> bool>] = &[
         match t.event {
             Event::Lift { digest, .. } => _ = expected.remove(digest),
             _ if t.chosen() && t.blames() => {
-                expected.extend(t.old.active_image().map(|left| left.identity.digest))
+                expected.extend(t.old.active_image().map(|left| left.identity.digest));
             }
             _ => {}
         }
@@ -273,8 +275,10 @@ pub(super) const OF_A_STEP: &[Promise<fn(&Taken<'_>) -> bool>] = &[
     }),
 ];
 
+pub(super) type OfARefusal = fn(&ComponentState, &Event, &Refusal) -> bool;
+
 /// True of every event that is refused: what keeps a device going, and what a person must be able to do, never is.
-pub(super) const OF_A_REFUSAL: &[Promise<fn(&ComponentState, &Event, &Refusal) -> bool>] = &[
+pub(super) const OF_A_REFUSAL: &[Promise<OfARefusal>] = &[
     ("boots, deadlines, failed checks and tidying up are never refused", |_, event, _| {
         let checks = matches!(event, Event::Boot { .. } | Event::Deadline | Event::HealthFailed { .. });
         !checks && !matches!(event, Event::Vacuum | Event::Abandon { .. } | Event::Lift { .. })
