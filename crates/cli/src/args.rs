@@ -366,8 +366,8 @@ pub(crate) struct StoreArgs {
 
 /// Put a component's base in place, making the store if there is none; or take over a device's two partitions
 ///
-/// With --slot the component has two slots, which are block devices, and no base: one of them holds IMAGE already, which is
-/// compared and not copied. A patch then starts from the image in use, and the reverse patch removes it.
+/// With --slot the component has two slots, which are block devices, and no base: one of them holds IMAGE already,
+/// which is compared and not copied. A patch then starts from the image in use, and the reverse patch removes it.
 #[derive(Debug, Parser)]
 #[command(
     override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]",
@@ -563,10 +563,11 @@ pub(crate) struct Log {
     pub(crate) store: StoreArgs,
 }
 
-/// What an early-boot unit calls: hear the boot loaders, spend a try of each trial or fall back, and have everything follow
+/// What an early-boot unit calls: hear the boot loaders, spend a try of each trial, or fall back
 ///
-/// The slot that was started is read from the kernel's command line (`siding.NAME=SLOT`), tries and turn from the loaders
-/// that projections.toml in the store names. Exit code 4: another slot was started than the one that is active now.
+/// Then mounts and boot loaders are made to follow the record. The slot that was started is read from the kernel's
+/// command line (`siding.NAME=SLOT`), tries and turn from the loaders that projections.toml in the store names. Call it
+/// once a start: each call spends a try. Exit code 4: another slot was started than the one that is active now.
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: ExecStart=/usr/bin/siding boot")]
 pub(crate) struct Boot {
@@ -586,8 +587,8 @@ pub(crate) struct StartedArgs {
 
 /// Make mounts and boot loaders follow the record, as projections.toml in the store lists them
 ///
-/// Every change does so by itself. This is for after projections.toml was written, or what could not follow was mended. It
-/// changes nothing in the store.
+/// Every change does so by itself. This is for after projections.toml was written, or what could not follow was
+/// mended. It changes nothing in the store.
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: siding project")]
 pub(crate) struct Project {

@@ -6,7 +6,7 @@ mod common;
 use common::{Lab, changed, is_root, noise, testdata, tool};
 use serde_json::json;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// A device with two partitions of 1 MiB, of which `a` holds version 1.
 struct Device {
@@ -20,7 +20,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn over(file: &PathBuf) -> Option<Self> {
+    fn over(file: &Path) -> Option<Self> {
         tool(&format!("losetup --show -f {}", file.display())).map(|device| Self { device })
     }
 }
@@ -35,7 +35,7 @@ impl Device {
     /// `None`, and why, where loop devices cannot be had.
     fn new() -> Option<Self> {
         const LEN: u64 = 1 << 20;
-        if !is_root() || !std::path::Path::new("/dev/loop-control").exists() {
+        if !is_root() || !Path::new("/dev/loop-control").exists() {
             eprintln!("skipped: loop devices need root and /dev/loop-control");
             return None;
         }
