@@ -28,6 +28,9 @@ pub struct Checks {
     pub units: Vec<String>,
     /// How long is waited for each of them.
     pub within: Duration,
+    /// Components of which this start of the device runs another slot than the active one. Their trials are neither
+    /// confirmed nor left: what is on trial does not run yet.
+    pub not_started: Vec<Component>,
 }
 
 /// What came of it.
@@ -37,6 +40,8 @@ pub enum Health {
     NothingOnTrial,
     /// All that is on trial has failed already, and waits for the boot that leaves it; so nothing was asked.
     FailedBefore(Vec<Component>),
+    /// All that could be asked about was not started yet, so nothing was asked.
+    NotStarted(Vec<Component>),
     /// Everything is well.
     Good {
         /// Who said so.
@@ -63,9 +68,23 @@ pub struct Left {
 ///
 /// At the first that is not well, what was on trial is rolled back and its users are restarted; an image whose patch
 /// needs a reboot is left at the next one. Once this returned Ok, what it did in the store survives a power cut.
-pub fn health(root: &Path, checks: &Checks, host: &Host, clock: &dyn Fn() -> u64) -> Result<Health, Error> {
+///
+/// `follow` is called after the record write and before restarts, while the store's lock is held: for what has to
+/// follow the record.
+pub fn health(
+    root: &Path,
+    checks: &Checks,
+    host: &Host,
+    clock: &dyn Fn() -> u64,
+    follow: &mut dyn FnMut(&Snapshot),
+) -> Result<Health, Error> {
     let view = Store::view(root)?;
-    let trials = trials(view.state());
+    let mut trials = trials(view.state());
+    let waits = |trial: &Trial| checks.not_started.contains(&trial.component);
+    let waiting: Vec<Component> = trials.extract_if(.., |trial| waits(trial)).map(|t| t.component).collect();
+    if trials.is_empty() && !waiting.is_empty() {
+        return Ok(Health::NotStarted(waiting));
+    }
     if trials.is_empty() {
         let failed = view.state().components().filter(|(_, held)| held.trial.is_some());
         let failed: Vec<Component> = failed.map(|(name, _)| name.clone()).collect();
@@ -76,13 +95,14 @@ pub fn health(root: &Path, checks: &Checks, host: &Host, clock: &dyn Fn() -> u64
             let mut store = Store::open_patiently(root, PATIENCE)?;
             let set = unchanged(store.state(), &trials);
             let entries = store.confirm(&set, clock())?;
+            follow(&store);
             Ok(Health::Good { asked, entries })
         }
         Err(reason) => {
             let store = Store::open_patiently(root, PATIENCE)?;
             let set = unchanged(store.state(), &trials);
             let write = |store: &mut Store| store.health_failed(&set, &reason, clock());
-            let left = leave(store, &set, host, write)?;
+            let left = leave(store, &set, host, write, follow)?;
             Ok(Health::Bad(Left { reason: Some(reason), ..left }))
         }
     }
@@ -90,8 +110,13 @@ pub fn health(root: &Path, checks: &Checks, host: &Host, clock: &dyn Fn() -> u64
 
 /// Leaves what is on trial beyond its deadline; `None` if nothing is.
 ///
-/// Once this returned Ok, what it did in the store survives a power cut.
-pub fn deadline(root: &Path, host: &Host, now: u64) -> Result<Option<Left>, Error> {
+/// Once this returned Ok, what it did in the store survives a power cut. `follow` is called as by [`health`].
+pub fn deadline(
+    root: &Path,
+    host: &Host,
+    now: u64,
+    follow: &mut dyn FnMut(&Snapshot),
+) -> Result<Option<Left>, Error> {
     let is_late = |held: &ComponentState| {
         held.trial.as_ref().and_then(|trial| trial.terms.deadline).is_some_and(|deadline| deadline <= now)
     };
@@ -103,7 +128,7 @@ pub fn deadline(root: &Path, host: &Host, now: u64) -> Result<Option<Left>, Erro
     }
     let store = Store::open_patiently(root, PATIENCE)?;
     let set = late(store.state());
-    let left = leave(store, &set, host, |store| store.deadline(now))?;
+    let left = leave(store, &set, host, |store| store.deadline(now), follow)?;
     Ok((!left.entries.is_empty()).then_some(left))
 }
 
@@ -147,12 +172,13 @@ fn unchanged(state: &State, trials: &[Trial]) -> Vec<Component> {
     trials.iter().filter(is_same).map(|trial| trial.component.clone()).collect()
 }
 
-/// Prepares restarts for those that are left at once, writes, gives the store back, and restarts.
+/// Prepares restarts for those that are left at once, writes, has everything follow, gives the store back, and restarts.
 fn leave(
     mut store: Store,
     set: &[Component],
     host: &Host,
     write: impl FnOnce(&mut Store) -> siding_slot::Result<Vec<LogEntry>>,
+    follow: &mut dyn FnMut(&Snapshot),
 ) -> Result<Left, Error> {
     let held = set.iter().filter_map(|component| Some((component, store.state().get(component)?)));
     let (later, now): (Vec<_>, Vec<_>) = held.partition(|(_, held)| held.needs_reboot());
@@ -164,6 +190,7 @@ fn leave(
     // To leave a bad image matters more than to restart its users.
     let plan = Plan::prepare(&store, &moves, host).ok();
     let entries = write(&mut store)?;
+    follow(&store);
     drop(store);
     let restarted = match plan {
         _ if entries.is_empty() => Restarted::default(),

@@ -57,6 +57,7 @@ pub(crate) enum Verb {
     Status(Status),
     Log(Log),
     Boot(Boot),
+    Project(Project),
     Health(Health),
     Vacuum(Vacuum),
     #[cfg(feature = "make")]
@@ -363,14 +364,27 @@ pub(crate) struct StoreArgs {
     pub(crate) store: PathBuf,
 }
 
-/// Put a component's base in place, making the store if there is none
+/// Put a component's base in place, making the store if there is none; or take over a device's two partitions
+///
+/// With --slot the component has two slots, which are block devices, and no base: one of them holds IMAGE already,
+/// which is compared and not copied. A patch then starts from the image in use, and the reverse patch removes it.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20")]
+#[command(
+    override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]",
+    after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20\n         siding init rootfs rootfs.img --version 1.0 --slot a=/dev/disk/by-partlabel/a --slot b=/dev/disk/by-partlabel/b"
+)]
 pub(crate) struct Init {
     /// The component's name
     pub(crate) component: Component,
-    /// The image to copy: a file, a block device or a directory
+    /// The image to copy: a file, a block device or a directory; with --slot the device that is active, or a file with
+    /// the same bytes, which may be shorter than the device
     pub(crate) image: PathBuf,
+    /// Slot a or b is this block device; give both. Use a name that is the same after a restart
+    #[arg(long, value_name = "SLOT=DEV", value_parser = slot_at)]
+    pub(crate) slot: Vec<(Slot, PathBuf)>,
+    /// Which of the two is in use
+    #[arg(long, value_name = "SLOT", requires = "slot", default_value = "a", value_parser = ["a", "b"])]
+    pub(crate) active: String,
     /// Its version
     #[arg(long)]
     pub(crate) version: Version,
@@ -481,11 +495,15 @@ pub(crate) struct Switch {
 }
 
 /// Keep what is on trial
+///
+/// Without names, what waits for a restart to be started for the first time is not kept (exit code 4).
 #[derive(Debug, Parser)]
 #[command(name = "confirm", after_help = "Example: siding confirm libssl")]
 pub(crate) struct Confirm {
     /// Which components [default: all that are on trial]
     pub(crate) components: Vec<Component>,
+    #[command(flatten)]
+    pub(crate) started: StartedArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -527,6 +545,8 @@ pub(crate) struct Status {
     /// Which components [default: all]
     pub(crate) components: Vec<Component>,
     #[command(flatten)]
+    pub(crate) started: StartedArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
@@ -543,10 +563,35 @@ pub(crate) struct Log {
     pub(crate) store: StoreArgs,
 }
 
-/// What an early-boot unit calls: spend a try of each trial, or fall back
+/// What an early-boot unit calls: hear the boot loaders, spend a try of each trial, or fall back
+///
+/// Then mounts and boot loaders are made to follow the record. The slot that was started is read from the kernel's
+/// command line (`siding.NAME=SLOT`), tries and turn from the loaders that projections.toml in the store names. Call it
+/// once a start: each call spends a try. Exit code 4: another slot was started than the one that is active now.
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: ExecStart=/usr/bin/siding boot")]
 pub(crate) struct Boot {
+    #[command(flatten)]
+    pub(crate) started: StartedArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// What was started.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct StartedArgs {
+    /// Read from this file, not from /proc/cmdline, which slots were started
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cmdline: Option<PathBuf>,
+}
+
+/// Make mounts and boot loaders follow the record, as projections.toml in the store lists them
+///
+/// Every change does so by itself. This is for after projections.toml was written, or what could not follow was
+/// mended. It changes nothing in the store.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding project")]
+pub(crate) struct Project {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -558,7 +603,7 @@ pub(crate) struct Boot {
 /// what must restart is restarted; what needs a reboot falls back at the next one. Does nothing if nothing is on trial.
 ///
 /// Exit codes: 0 all is well, or nothing is on trial; 1 rolled back; 4 rolled back, but only a reboot or a restart by hand
-/// does the rest; 3 there is nobody to ask.
+/// does the rest, or what is on trial waits for a restart to be started for the first time; 3 there is nobody to ask.
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Example: ExecStart=/usr/bin/siding health --unit nginx.service --within 120\n         siding health --deadline     (from a timer: rolls back what is past its deadline)"
@@ -580,6 +625,8 @@ pub(crate) struct Health {
     #[arg(long, conflicts_with_all = ["checks", "limit", "unit", "within"])]
     pub(crate) deadline: bool,
     #[command(flatten)]
+    pub(crate) started: StartedArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
@@ -599,6 +646,13 @@ pub(crate) struct Demo {
     /// Keep the temporary directory, to look around in it
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+fn slot_at(text: &str) -> Result<(Slot, PathBuf), String> {
+    let wrong = || format!("expected a=DEVICE or b=DEVICE, got {text:?}");
+    let (slot, device) = text.split_once('=').filter(|(_, device)| !device.is_empty()).ok_or_else(wrong)?;
+    let slot = slot.parse().ok().filter(|slot| Slot::PATCHED.contains(slot)).ok_or_else(wrong)?;
+    Ok((slot, PathBuf::from(device)))
 }
 
 #[cfg(feature = "make")]

@@ -1,8 +1,10 @@
 //! Verbs that change what is in use: switch, confirm, roll back, remove.
 
 use crate::args::{Confirm, Remove, Rollback, StoreArgs, Switch, TrialArgs};
+use crate::boot::not_started;
 use crate::failure::{Code, Failure};
 use crate::output::Reply;
+use crate::project::Following;
 use crate::restarts::{Restarts, change};
 use crate::status::{entry_json, entry_text};
 use crate::time::now;
@@ -13,9 +15,11 @@ use siding_slot::{ComponentState, LogEntry, Slot, State, Store, TrialTerms};
 
 pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {
     let store = open(&args.store)?;
+    let following = Following::checked(store.root())?;
     let Choice { to, in_use } = choose(&args.components, store.state())?;
     if to.is_empty() {
-        return Ok(Reply::new(in_use_text(store.state(), &in_use), json_of(&[])));
+        let reply = Reply::new(in_use_text(store.state(), &in_use), json_of(&[]));
+        return Ok(following.follow(&store).tell(reply));
     }
     if !args.no_check {
         to.iter().try_for_each(|(component, slot)| check_for_switch(&store, component, *slot))?;
@@ -23,7 +27,7 @@ pub(crate) fn switch(args: &Switch) -> Result<Reply, Failure> {
     let moves = to.iter().map(|(component, to)| Move { component: component.clone(), to: *to });
     let restarts = if args.restart { Restarts::Forward } else { Restarts::Tell };
     let write = |store: &mut Store| store.switch_to(&to, terms(&args.trial), now());
-    let changed = change(store, &moves.collect::<Vec<_>>(), restarts, write)?;
+    let changed = change(store, &moves.collect::<Vec<_>>(), restarts, &following, write)?;
     Ok(changed.reply("").after(in_use_text(&changed.state, &in_use)))
 }
 
@@ -71,7 +75,9 @@ fn newest(held: &ComponentState) -> Option<Slot> {
     let other =
         || Slot::PATCHED.into_iter().filter(|slot| *slot != held.active).max_by_key(|slot| version(*slot));
     let slot = held.ready().or_else(other).filter(|slot| held.image(*slot).is_some())?;
-    let is_newer = held.active == Slot::Base || version(slot) > version(held.active);
+    // Where there is no base, what is older goes back: it was installed for that by a reverse patch.
+    let goes_back = || held.places.is_some() && held.ready() == Some(slot) && held.previous != Some(slot);
+    let is_newer = held.active == Slot::Base || version(slot) > version(held.active) || goes_back();
     (is_newer && held.trial.is_none()).then_some(slot)
 }
 
@@ -90,8 +96,26 @@ fn in_use_text(state: &State, components: &[Component]) -> String {
 
 pub(crate) fn confirm(args: &Confirm) -> Result<Reply, Failure> {
     let mut store = open(&args.store)?;
-    let set = if args.components.is_empty() { on_trial(store.state()) } else { args.components.clone() };
-    Ok(told(&store.confirm(&set, now())?, "nothing is on trial; nothing to confirm"))
+    let (mut set, mut waiting) = (args.components.clone(), Vec::new());
+    if set.is_empty() {
+        let not_started = not_started(store.root(), &args.started)?;
+        (waiting, set) = on_trial(store.state()).into_iter().partition(|name| not_started.contains(name));
+    }
+    let following = Following::of(store.root());
+    let entries = store.confirm(&set, now())?;
+    let reply = if waiting.is_empty() {
+        told(&entries, "nothing is on trial; nothing to confirm")
+    } else {
+        told(&entries, "").followed_by(&waiting_text(&waiting)).needs_restart(true)
+    };
+    Ok(following.follow(&store).tell(reply))
+}
+
+/// What is on trial, and was not started yet.
+pub(crate) fn waiting_text(components: &[Component]) -> String {
+    let line =
+        |name: &Component| format!("{name}: on trial, but another slot was started: restart to try it\n");
+    components.iter().map(line).collect()
 }
 
 pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
@@ -103,14 +127,16 @@ pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
     }
     let moves = moves(store.state(), &set, ComponentState::way_back);
     let write = |store: &mut Store| store.rollback(&set, &args.reason, now());
-    Ok(change(store, &moves, back(args.restart), write)?.reply("nothing to roll back"))
+    let following = Following::of(store.root());
+    Ok(change(store, &moves, back(args.restart), &following, write)?.reply("nothing to roll back"))
 }
 
 pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
     let store = open(&args.store)?;
     let moves = moves(store.state(), &args.components, |_| Some(Slot::Base));
     let write = |store: &mut Store| store.remove(&args.components, now());
-    let changed = change(store, &moves, back(args.restart), write)?;
+    let following = Following::of(store.root());
+    let changed = change(store, &moves, back(args.restart), &following, write)?;
     Ok(changed.reply("the base is active already; nothing to remove"))
 }
 

@@ -1,34 +1,60 @@
-//! Verbs that put images into a store: init, install, plan; and those that keep it: boot, vacuum.
+//! Verbs that put images into a store: init, install, plan; and the one that frees them: vacuum.
 
-use crate::args::{Boot, Init, Install, InstallArgs, TrialArgs, Vacuum};
+use crate::args::{Init, Install, InstallArgs, TrialArgs, Vacuum};
 use crate::bytes::size;
-use crate::change::{json_of, open, terms, text_of, told};
+use crate::change::{json_of, open, terms, text_of};
 use crate::failure::Failure;
 use crate::forecast;
 use crate::keys;
 use crate::offline::reader;
 use crate::output::Reply;
 use crate::progress::Show;
+use crate::project::Following;
 use crate::restarts::{Restarts, change};
 use crate::time::now;
 use serde_json::json;
 use siding_agent::restart::Move;
 use siding_agent::{Installed, Outcome, Request};
 use siding_patch::Limits;
-use siding_slot::{State, Store};
-use std::time::Duration;
+use siding_slot::{Places, Slot, State, Store};
+use std::path::PathBuf;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
-    let root = &args.store.store;
+    let (root, places) = (&args.store.store, places(&args.slot)?);
     let mut store = match Store::open(root) {
         Err(siding_slot::Error::NoStore { .. }) => Store::create(root)?,
         other => other?,
     };
-    let entries = store.init(&args.component, &args.version, args.epoch, &args.image, now())?;
+    let following = Following::checked(root)?;
+    let Init { component, image, version, epoch, .. } = args;
+    let entries = match &places {
+        None => store.init(component, version, *epoch, image, now())?,
+        Some(places) => {
+            let active = args.active.parse().map_err(|wrong: String| Failure::usage(wrong))?;
+            store.init_places(component, version, *epoch, places, active, image, now())?
+        }
+    };
     let state = store.state().get(&args.component);
     let identity = state.and_then(|state| state.active_image()).map(|image| image.identity.to_string());
-    let text = format!("{} {} is the base: {}", args.component, args.version, identity.unwrap_or_default());
-    Ok(Reply::new(text, json_of(&entries)))
+    let is = match &places {
+        None => "the base".to_owned(),
+        Some(_) => format!("in use, in slot {}, as it was found there", args.active),
+    };
+    let text = format!("{component} {version} is {is}: {}", identity.unwrap_or_default());
+    let followed = following.follow(&store).so_far(store.state());
+    Ok(followed.tell(Reply::new(text, json_of(&entries))))
+}
+
+/// The two devices, if any is named.
+fn places(named: &[(Slot, PathBuf)]) -> Result<Option<Places>, Failure> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    match named {
+        [] => Ok(None),
+        [(Slot::A, a), (Slot::B, b)] | [(Slot::B, b), (Slot::A, a)] => {
+            Ok(Some(Places { a: absolute(a), b: absolute(b) }))
+        }
+        _ => Err(Failure::usage("a component of two devices has each once: --slot a=DEVICE --slot b=DEVICE")),
+    }
 }
 
 pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure> {
@@ -44,6 +70,7 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     let what = &args.what;
     let trust = keys::device_trust(&what.trust, &what.store.store)?;
     let mut store = open(&what.store)?;
+    let following = if args.switch { Following::checked(store.root())? } else { Following::nothing() };
     // What restarts is prepared between the seal and the switch.
     let switch = (args.switch && !args.restart).then(|| terms(&args.trial));
     let request = Request { switch, check: !args.no_check, ..request(what) };
@@ -51,24 +78,30 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show)?;
     show.finish();
     if args.restart && done.outcome != Outcome::WasActive {
-        return switched_and_restarted(store, done, args);
+        return switched_and_restarted(store, &following, done, args);
     }
     let restart = done.switched && !done.restart.is_empty();
     let text = installed_text(&done, store.state(), request.check);
-    Ok(Reply::new(text, installed_json(&done)).needs_restart(restart))
+    let reply = Reply::new(text, installed_json(&done)).needs_restart(restart);
+    Ok(following.follow(&store).tell(reply))
 }
 
-fn switched_and_restarted(store: Store, mut done: Installed, args: &Install) -> Result<Reply, Failure> {
+fn switched_and_restarted(
+    store: Store,
+    following: &Following,
+    mut done: Installed,
+    args: &Install,
+) -> Result<Reply, Failure> {
     let to = [(done.component.clone(), done.slot)];
     let moves = [Move { component: done.component.clone(), to: done.slot }];
     let write = |store: &mut Store| store.switch_to(&to, terms(&args.trial), now());
-    let changed = change(store, &moves, Restarts::Forward, write)?;
+    let changed = change(store, &moves, Restarts::Forward, following, write)?;
     // What must restart is told by what was restarted.
     (done.switched, done.restart) = (true, Vec::new());
     let text = installed_text(&done, &changed.state, !args.no_check) + "\n" + &changed.restart_text();
     let mut json = installed_json(&done);
     json["restart"] = changed.restart_json();
-    Ok(Reply::new(text, json).needs_restart(changed.needs_restart()))
+    Ok(changed.followed.tell(Reply::new(text, json).needs_restart(changed.needs_restart())))
 }
 
 pub(crate) fn plan(args: &InstallArgs) -> Result<Reply, Failure> {
@@ -103,6 +136,10 @@ fn installed_text(done: &Installed, state: &State, checked: bool) -> String {
         }
     };
     let mut text = format!("{component} {version} is in slot {slot}: {how}\n");
+    let was_left = state.get(component).is_some_and(|held| held.previous == Some(*slot));
+    if !done.switched && was_left {
+        return text + "it was in use before; next: the same with --switch, to go back to it";
+    }
     if !done.switched {
         return text + &format!("next: `siding switch {component}`");
     }
@@ -137,11 +174,6 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
-    let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
-    Ok(told(&store.boot(now())?, "nothing is on trial"))
-}
-
 pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
     let freed = open(&args.store)?.vacuum(now())?;
     let mut text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
@@ -154,6 +186,3 @@ pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
     let json = json!({ "freed_bytes": freed.bytes, "events": json_of(&freed.entries), "kept": freed.kept });
     Ok(Reply::new(text, json))
 }
-
-/// How long `boot` waits for another process to let go of the store: a try must be spent before anything runs.
-const PATIENCE: Duration = Duration::from_secs(10);

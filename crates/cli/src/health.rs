@@ -1,32 +1,50 @@
 //! `siding health`: what a unit calls after a boot, and a timer for deadlines.
 
 use crate::args::Health as Args;
-use crate::change::{json_of, text_of};
+use crate::boot::not_started;
+use crate::change::{json_of, text_of, waiting_text};
 use crate::failure::{Code, Failure};
 use crate::output::{Reply, plain};
+use crate::project::{Followed, Following};
 use crate::restarts::{failed_code, restarted_json, restarted_text};
 use crate::time::now;
 use serde_json::json;
 use siding_agent::health::{Checks, Health, Left, deadline, health};
 use siding_agent::restart::Host;
+use siding_slot::Snapshot;
+use std::path::Path;
 use std::time::Duration;
 
 pub(crate) fn run(args: &Args) -> Result<Reply, Failure> {
     let root = &args.store.store;
-    if args.deadline {
-        return Ok(match deadline(root, &Host::here(), now())? {
-            Some(left) => left_reply(&left),
-            None => Reply::new("no trial is past its deadline", json!({ "health": "nothing-late" })),
-        });
-    }
+    let (following, mut followed) = (Following::of(root), Followed::default());
+    let mut follow = |store: &Snapshot| followed = following.follow(store);
+    let reply = if args.deadline { late(root, &mut follow)? } else { asked(args, &mut follow)? };
+    Ok(followed.tell(reply))
+}
+
+fn late(root: &Path, follow: &mut dyn FnMut(&Snapshot)) -> Result<Reply, Failure> {
+    Ok(match deadline(root, &Host::here(), now(), follow)? {
+        Some(left) => left_reply(&left),
+        None => Reply::new("no trial is past its deadline", json!({ "health": "nothing-late" })),
+    })
+}
+
+fn asked(args: &Args, follow: &mut dyn FnMut(&Snapshot)) -> Result<Reply, Failure> {
     let checks = Checks {
         dir: args.checks.clone(),
         limit: Duration::from_secs(args.limit),
         units: args.unit.clone(),
         within: Duration::from_secs(args.within),
+        not_started: not_started(&args.store.store, &args.started)?,
     };
-    Ok(match health(root, &checks, &Host::here(), &now)? {
+    Ok(match health(&args.store.store, &checks, &Host::here(), &now, follow)? {
         Health::NothingOnTrial => Reply::new("nothing is on trial", json!({ "health": "nothing-on-trial" })),
+        Health::NotStarted(components) => {
+            let names: Vec<&str> = components.iter().map(siding_image::Component::as_str).collect();
+            let json = json!({ "health": "not-started", "components": names });
+            Reply::new(waiting_text(&components), json).ends_with(Code::Restart)
+        }
         Health::FailedBefore(components) => {
             let names: Vec<&str> = components.iter().map(siding_image::Component::as_str).collect();
             let text = format!("{} failed already; reboot to leave it", names.join(", "));

@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod boot;
 mod bytes;
 mod change;
 mod chunks;
@@ -26,6 +27,7 @@ mod output;
 #[cfg(feature = "make")]
 mod plan;
 mod progress;
+mod project;
 mod restarts;
 mod slots;
 mod status;
@@ -76,7 +78,8 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         Verb::Confirm(verb) => change::confirm(verb),
         Verb::Rollback(verb) => change::rollback(verb),
         Verb::Remove(verb) => change::remove(verb),
-        Verb::Boot(verb) => device::boot(verb),
+        Verb::Boot(verb) => boot::boot(verb),
+        Verb::Project(verb) => project::project(verb),
         Verb::Status(verb) => status::status(verb),
         Verb::Log(verb) => status::log(verb),
         Verb::Health(verb) => health::run(verb),

@@ -47,7 +47,20 @@ impl Reply {
     /// With these lines after it.
     #[must_use]
     pub(crate) fn followed_by(mut self, lines: &str) -> Self {
+        if !lines.is_empty() && !self.text.is_empty() && !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
         self.text.push_str(lines);
+        self
+    }
+
+    /// With this too, which programs find under this name; events that were the whole answer are `events` then.
+    #[must_use]
+    pub(crate) fn beside(mut self, name: &str, json: Value) -> Self {
+        if self.json.is_array() {
+            self.json = serde_json::json!({ "events": self.json });
+        }
+        self.json[name] = json;
         self
     }
 

@@ -3,6 +3,7 @@
 use crate::change::{json_of, told};
 use crate::failure::{Code, Failure};
 use crate::output::{Reply, plain};
+use crate::project::{Followed, Following};
 use serde_json::{Value, json};
 use siding_agent::restart::{Holder, Host, Move, Plan, Restarted, restart_list};
 use siding_slot::{LogEntry, State, Store};
@@ -25,16 +26,19 @@ pub(crate) struct Changed {
     pub(crate) state: State,
     /// What must restart for it, in the patches' words.
     list: Vec<String>,
+    /// What became of the record's projections.
+    pub(crate) followed: Followed,
     restarted: Option<Restarted>,
 }
 
-/// Prepares the restarts, makes the change, gives the store back and restarts.
+/// Prepares the restarts, makes the change, has everything follow it, gives the store back and restarts.
 ///
-/// Once this returned Ok, the change survives a power cut; whatever became of the restarts.
+/// Once this returned Ok, the change survives a power cut; whatever became of the projections and the restarts.
 pub(crate) fn change(
     mut store: Store,
     moves: &[Move],
     restarts: Restarts,
+    following: &Following,
     write: impl FnOnce(&mut Store) -> siding_slot::Result<Vec<LogEntry>>,
 ) -> Result<Changed, Failure> {
     let list = restart_list(store.state(), moves);
@@ -48,11 +52,11 @@ pub(crate) fn change(
         plan.require_hooks()?;
     }
     let entries = write(&mut store)?;
-    let state = store.state().clone();
+    let (state, followed) = (store.state().clone(), following.follow(&store));
     // What restarts may use the store.
     drop(store);
     let restarted = plan.filter(|_| !entries.is_empty()).map(Plan::carry_out);
-    Ok(Changed { entries, state, list, restarted })
+    Ok(Changed { entries, state, list, followed, restarted })
 }
 
 impl Changed {
@@ -65,7 +69,8 @@ impl Changed {
                 Reply::new(crate::change::text_of(&self.entries), json)
             }
         };
-        reply.followed_by(&self.restart_text()).needs_restart(self.needs_restart())
+        let reply = reply.followed_by(&self.restart_text()).needs_restart(self.needs_restart());
+        self.followed.tell(reply)
     }
 
     /// Whether something is still to be restarted.

@@ -123,6 +123,12 @@ impl Finding {
             Slot::Base => format!(
                 "a base is never written again: put the original back at its path, or run {component} from a sealed slot that is whole (`siding switch {component}`); patches cannot start from it as it is"
             ),
+            _ if self.is_active(state) && state.get(component).is_some_and(|held| held.places.is_some()) => {
+                let back = state.get(component).and_then(back);
+                let back =
+                    back.map(|back| format!("`siding rollback {component}` goes back to {back}; else "));
+                format!("it is in use: {}write the image to its device again", back.unwrap_or_default())
+            }
             _ if self.is_active(state) => {
                 let back = state.get(component).and_then(back).unwrap_or_default();
                 format!(

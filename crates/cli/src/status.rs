@@ -1,24 +1,30 @@
 //! `siding status` and `siding log`: where the device stands, and how it came there.
 
 use crate::args::{Log, Status, StoreArgs};
+use crate::boot::cmdline;
 use crate::bytes::size;
 use crate::failure::{Code, Failure};
 use crate::output::{Paint, Reply, plain, table};
+use crate::project::Following;
 use crate::time::now;
 use serde_json::{Value, json};
 use siding_image::Component;
-use siding_slot::{ComponentState, Held, LogEntry, NextBoot, Slot, Snapshot, Store, What, date, next_boot};
+use siding_slot::{
+    Booted, ComponentState, Held, LogEntry, NextBoot, Slot, Snapshot, Store, What, date, next_boot,
+};
 
 pub(crate) fn status(args: &Status) -> Result<Reply, Failure> {
     let store = Store::view(&args.store.store)?;
     let components = chosen(&args.components, &store)?;
+    let seen = Following::of(store.root()).seen(store.state(), &cmdline(&args.started)?);
+    let seen = |name: &Component| seen.get(name).copied().unwrap_or_default();
     let text: Vec<String> =
-        components.iter().map(|(name, state)| component_text(&store, name, state)).collect();
+        components.iter().map(|(name, state)| component_text(&store, name, state, seen(name))).collect();
     let text = match text.is_empty() {
         true => "the store is empty; put a component's base in place with `siding init`".to_owned(),
         false => text.join("\n"),
     };
-    let json = components.iter().map(|(name, state)| component_json(&store, name, state));
+    let json = components.iter().map(|(name, state)| component_json(&store, name, state, seen(name)));
     Ok(Reply::new(text, json!({ "store": args.store.store, "components": json.collect::<Vec<_>>() })))
 }
 
@@ -36,7 +42,7 @@ fn chosen<'a>(
 }
 
 /// One component: a headline, its slots, what comes next, what can be done.
-fn component_text(store: &Snapshot, name: &Component, state: &ComponentState) -> String {
+fn component_text(store: &Snapshot, name: &Component, state: &ComponentState, seen: Booted) -> String {
     let paint = Paint::stdout();
     let version = state.active_image().map(|image| image.version.to_string()).unwrap_or_default();
     let headline = match &state.trial {
@@ -46,12 +52,15 @@ fn component_text(store: &Snapshot, name: &Component, state: &ComponentState) ->
             let tries = format!("{} of {} tries left", trial.tries_left, trial.terms.tries);
             paint.bad(&format!("on trial: {tries}{until}"))
         }
+        None if state.places.is_some() => paint.good("in use, confirmed"),
         None if state.active == Slot::Base => paint.good("base, no patch in use"),
         None => paint.good("patched, confirmed"),
     };
     let mut text = format!("{}  {headline}\n", paint.bold(&format!("{name} {version}")));
-    text += &table(&Slot::ALL.map(|slot| slot_row(store, name, state, slot)), &[]);
-    for (label, line) in facts(store, name, state) {
+    let slots = Slot::ALL.iter().filter(|slot| state.places.is_none() || **slot != Slot::Base);
+    let rows: Vec<Vec<String>> = slots.map(|slot| slot_row(store, name, state, *slot)).collect();
+    text += &table(&rows, &[]);
+    for (label, line) in facts(store, name, state, seen) {
         text += &format!("  {label}: {line}\n");
     }
     text
@@ -88,8 +97,16 @@ fn role(state: &ComponentState, slot: Slot) -> String {
 }
 
 /// What a person wants to know next.
-fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'static str, String)> {
+fn facts(
+    store: &Snapshot,
+    name: &Component,
+    state: &ComponentState,
+    seen: Booted,
+) -> Vec<(&'static str, String)> {
     let mut facts = vec![("path", store.current_path(name).display().to_string())];
+    if let Some(places) = &state.places {
+        facts.push(("devices", format!("a is {}, b is {}", places.a.display(), places.b.display())));
+    }
     if let Some(fallback) = &state.last_rollback {
         let left = format!("left {} on {}: {}", fallback.version, date(fallback.at), plain(&fallback.reason));
         facts.push(("rolled back", left));
@@ -109,9 +126,11 @@ fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'s
     if state.floor > 0 {
         facts.push(("security epoch", format!("never below {}", state.floor)));
     }
+    facts.extend(loader_facts(name, state, seen));
     facts.push(("next restart", next_text(name, state)));
-    // What was removed by hand is not waiting, but can be named.
-    let removed = state.ready().filter(|_| state.active == Slot::Base);
+    // What was removed by hand is not waiting, but can be named; so can what a reverse patch made.
+    let goes_back = |slot: &Slot| state.places.is_some() && state.previous != Some(*slot);
+    let removed = state.ready().filter(|slot| state.active == Slot::Base || goes_back(slot));
     let hint = match (&state.trial, state.waiting().or(removed)) {
         (Some(trial), _) if trial.failed.is_some() => {
             format!("reboot, or `siding rollback {name}` to {} at once", way_back_name(state))
@@ -121,10 +140,35 @@ fn facts(store: &Snapshot, name: &Component, state: &ComponentState) -> Vec<(&'s
             format!("`siding confirm {name}` keeps it, `siding rollback {name}` goes back to {way_back}")
         }
         (None, Some(slot)) => format!("`siding switch {name}` to use {}", image_name(state, slot)),
+        (None, None) if state.places.is_some() => match state.way_back() {
+            Some(back) => {
+                let back = image_name(state, back);
+                format!("`siding rollback {name}` goes back to {back} and denies this one")
+            }
+            None => return facts,
+        },
         (None, None) if state.active != Slot::Base => format!("`siding remove {name}` goes back to the base"),
         (None, None) => return facts,
     };
     facts.push(("you can", hint));
+    facts
+}
+
+/// What is to be said of a boot loader that starts the component.
+fn loader_facts(name: &Component, state: &ComponentState, seen: Booted) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(started) = seen.slot.filter(|slot| *slot != state.active) {
+        let active = image_name(state, state.active);
+        facts.push(("running", format!("slot {started} was started; restart to run {active}")));
+    }
+    match seen.turn {
+        None => {}
+        Some(turn) if turn == state.turn => facts.push(("boot loader", "follows the record".to_owned())),
+        Some(_) => {
+            let todo = format!("has not heard of the last change to {name}; `siding project` tells it");
+            facts.push(("boot loader", todo));
+        }
+    }
     facts
 }
 
@@ -153,7 +197,7 @@ fn image_name(state: &ComponentState, slot: Slot) -> String {
     format!("{version} in {slot}")
 }
 
-fn component_json(store: &Snapshot, name: &Component, state: &ComponentState) -> Value {
+fn component_json(store: &Snapshot, name: &Component, state: &ComponentState, seen: Booted) -> Value {
     let slots: serde_json::Map<String, Value> = Slot::ALL
         .into_iter()
         .map(|slot| {
@@ -183,6 +227,7 @@ fn component_json(store: &Snapshot, name: &Component, state: &ComponentState) ->
         }
     };
     json!({
+        "devices": state.places.as_ref().map(|places| json!({ "a": places.a, "b": places.b })),
         "component": name.as_str(), "path": store.current_path(name), "active": state.active.name(),
         "version": state.active_image().map(|image| image.version.to_string()),
         "slots": slots, "ready": state.waiting().map(Slot::name), "previous": state.previous.map(Slot::name),
@@ -190,7 +235,8 @@ fn component_json(store: &Snapshot, name: &Component, state: &ComponentState) ->
             "tries": trial.terms.tries, "tries_left": trial.tries_left,
             "deadline": trial.terms.deadline, "started": trial.started,
         })),
-        "next_restart": next, "epoch_floor": state.floor,
+        "next_restart": next, "epoch_floor": state.floor, "started": seen.slot.map(Slot::name),
+        "loader_follows": seen.turn.map(|turn| turn == state.turn),
         "denied": state.denied.iter().map(|denied| json!({
             "digest": denied.digest.to_string(), "version": denied.version.to_string(),
             "reason": denied.reason, "at": denied.at,
@@ -231,6 +277,9 @@ pub(crate) fn entry_text(entry: &LogEntry) -> String {
     let about = entry.to.as_ref().or(entry.from.as_ref()).map_or("–".into(), ToString::to_string);
     let slot = entry.slot.map(|slot| format!(" in slot {slot}")).unwrap_or_default();
     let sentence = match entry.what {
+        What::Init if entry.slot.is_some_and(|slot| slot != Slot::Base) => {
+            format!("{name}: {about} taken over as it lies{slot}")
+        }
         What::Init => format!("{name}: base {about} put in place"),
         What::Stage => format!("{name}: staging {about}{slot}"),
         What::Abandon => format!("{name}: unfinished stage{slot} cleared"),

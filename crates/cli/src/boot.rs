@@ -1,0 +1,85 @@
+//! `siding boot`: what the start of a device calls, before components are used.
+
+use crate::args::{Boot, StartedArgs};
+use crate::change::told;
+use crate::failure::Failure;
+use crate::output::{Reply, plain};
+use crate::project::Following;
+use crate::time::now;
+use serde_json::{Value, json};
+use siding_image::Component;
+use siding_projection::Projections;
+use siding_slot::{Booted, Slot, State, Store};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Hears the boot loaders first, then changes the record, then tells them what has changed.
+pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
+    let cmdline = cmdline(&args.started)?;
+    let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
+    let following = Following::of(store.root());
+    let seen = following.seen(store.state(), &cmdline);
+    let entries = store.boot_with(&seen, now())?;
+    let followed = following.follow(&store);
+    let strays = strays(store.state(), &seen);
+    let mut reply = told(&entries, "nothing is on trial");
+    if !strays.is_empty() {
+        let text: String = strays.iter().map(Stray::text).collect();
+        reply =
+            reply.followed_by(&text).beside("started_otherwise", strays.iter().map(Stray::json).collect());
+    }
+    Ok(followed.tell(reply.needs_restart(!strays.is_empty())))
+}
+
+/// What the kernel was started with. A system that has no such file was started by no boot loader.
+pub(crate) fn cmdline(args: &StartedArgs) -> Result<String, Failure> {
+    let read = |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    match &args.cmdline {
+        Some(path) => read(path).map_err(|error| Failure::io("read", path, &error)),
+        None => Ok(read(Path::new("/proc/cmdline")).unwrap_or_default()),
+    }
+}
+
+/// Components of which this start of the device runs another slot than the active one, as the kernel's command line
+/// says: their active image has not been tried out by it.
+pub(crate) fn not_started(root: &Path, args: &StartedArgs) -> Result<Vec<Component>, Failure> {
+    let view = Store::view(root)?;
+    let seen = Projections::default().seen(view.state(), &cmdline(args)?);
+    Ok(strays(view.state(), &seen).into_iter().map(|stray| stray.component).collect())
+}
+
+/// A component of which the boot loader started another slot than the one that is active now.
+pub(crate) struct Stray {
+    component: Component,
+    started: Slot,
+    active: Slot,
+    version: String,
+}
+
+pub(crate) fn strays(state: &State, seen: &BTreeMap<Component, Booted>) -> Vec<Stray> {
+    let stray = |(component, booted): (&Component, &Booted)| {
+        let held = state.get(component)?;
+        let started = booted.slot.filter(|slot| *slot != held.active)?;
+        let version = held.active_image().map(|image| image.version.to_string()).unwrap_or_default();
+        Some(Stray { component: component.clone(), started, active: held.active, version })
+    };
+    seen.iter().filter_map(stray).collect()
+}
+
+impl Stray {
+    fn text(&self) -> String {
+        let Self { component, started, active, version } = self;
+        format!(
+            "{component}: slot {started} was started, {} in slot {active} is active: restart to run it\n",
+            plain(version)
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({ "component": self.component.as_str(), "started": self.started.name(), "active": self.active.name() })
+    }
+}
+
+/// How long is waited for another process to let go of the store.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,162 @@
+//! What follows from the record: `projections.toml` of the store, carried out after each change, and `siding project`.
+//!
+//! The record is written first and stands, whatever becomes of its projections. They are made while the store's lock
+//! is held, so that no older record overtakes a newer.
+
+use crate::args::Project;
+use crate::change::open;
+use crate::failure::{Code, Failure};
+use crate::output::{Reply, plain};
+use serde_json::{Value, json};
+use siding_image::Component;
+use siding_projection::{Done, Error, Projections};
+use siding_slot::{Booted, Snapshot, State};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What is to follow the record, or why that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Following {
+    projections: Result<Projections, Error>,
+}
+
+impl Following {
+    /// For verbs that go back or keep what runs: nothing holds them up. A file that makes no sense is told afterwards.
+    pub(crate) fn of(root: &Path) -> Self {
+        Self { projections: Projections::load(root) }
+    }
+
+    /// For verbs that bring something new: a file that makes no sense is told before anything is changed.
+    pub(crate) fn checked(root: &Path) -> Result<Self, Failure> {
+        let projections = Projections::load(root).map_err(Failure::failed)?;
+        Ok(Self { projections: Ok(projections) })
+    }
+
+    /// For verbs that change nothing that could be followed.
+    pub(crate) fn nothing() -> Self {
+        Self { projections: Ok(Projections::default()) }
+    }
+
+    /// What the boot loaders did this boot. Without a file that makes sense it is not known which orders they had,
+    /// so that nothing is held against them.
+    pub(crate) fn seen(&self, state: &State, cmdline: &str) -> BTreeMap<Component, Booted> {
+        self.projections.as_ref().map_or_else(|_| BTreeMap::new(), |all| all.seen(state, cmdline))
+    }
+
+    /// Makes everything follow the record.
+    ///
+    /// Once this returned, what boot loaders were told survives a power cut, but for what is told as failed.
+    pub(crate) fn follow(&self, store: &Snapshot) -> Followed {
+        let nothing = Followed { listed: true, ..Followed::default() };
+        let projections = match &self.projections {
+            Ok(projections) if projections.is_empty() => return Followed::default(),
+            Ok(projections) => projections,
+            Err(error) => return Followed { unread: Some(error.to_string()), ..nothing },
+        };
+        let (done, failures) = match projections.apply(store) {
+            Ok(done) => (done, Vec::new()),
+            Err(Error::Failed { done, failures }) => (done, failures),
+            Err(error) => return Followed { unread: Some(error.to_string()), ..nothing },
+        };
+        let changed = done.into_iter().filter(|done| done.changed).collect();
+        let failed = failures.into_iter().map(|failure| Failed {
+            why: failure.reason.to_string(),
+            component: failure.component,
+            projection: failure.projection,
+        });
+        Followed { changed, failed: failed.collect(), ..nothing }
+    }
+}
+
+/// What became of the projections.
+#[derive(Debug, Default)]
+pub(crate) struct Followed {
+    /// Whether there are any.
+    listed: bool,
+    changed: Vec<Done>,
+    failed: Vec<Failed>,
+    /// Why it is not known what is to follow.
+    unread: Option<String>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    component: Component,
+    projection: String,
+    why: String,
+}
+
+impl Followed {
+    /// Whether everything follows the record.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.unread.is_none()
+    }
+
+    /// Without what is meant for components that the store has not got yet: while a device is set up they come one
+    /// after the other.
+    pub(crate) fn so_far(mut self, state: &State) -> Self {
+        self.failed.retain(|failed| state.get(&failed.component).is_some());
+        self
+    }
+
+    /// For people: what says something else now, and what does not follow.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for Done { component, projection, .. } in &self.changed {
+            text += &format!("{component}: {} follows\n", plain(projection));
+        }
+        for Failed { component, projection, why } in &self.failed {
+            text += &format!("{component}: {} does NOT follow: {}\n", plain(projection), plain(why));
+        }
+        if let Some(why) = &self.unread {
+            text += &format!("nothing follows: {}\n", plain(why));
+        }
+        if !self.is_complete() {
+            text += "the record stands, whatever the power does; `siding project` makes the rest follow it once \
+                     that is mended, and `siding boot` at the next start does too\n";
+        }
+        text
+    }
+
+    /// With what became of them added to a verb's answer, which says that it failed if not all follow.
+    pub(crate) fn tell(&self, reply: Reply) -> Reply {
+        if !self.listed {
+            return reply;
+        }
+        let (followed, not) = self.json();
+        let reply =
+            reply.followed_by(&self.text()).beside("projected", followed).beside("not_projected", not);
+        if self.is_complete() { reply } else { reply.ends_with(Code::Failed) }
+    }
+
+    fn json(&self) -> (Value, Value) {
+        let changed = self
+            .changed
+            .iter()
+            .map(|done| json!({ "component": done.component.as_str(), "projection": done.projection }));
+        let failed = self.failed.iter().map(|failed| {
+            json!({ "component": failed.component.as_str(), "projection": failed.projection, "why": failed.why })
+        });
+        let unread =
+            self.unread.iter().map(|why| json!({ "component": null, "projection": null, "why": why }));
+        (changed.collect(), failed.chain(unread).collect())
+    }
+}
+
+pub(crate) fn project(args: &Project) -> Result<Reply, Failure> {
+    let store = open(&args.store)?;
+    let following = Following::checked(store.root())?;
+    let followed = following.follow(&store);
+    let text = match (&followed, followed.listed) {
+        (_, false) => {
+            let file = store.root().join(siding_projection::FILE);
+            format!("nothing is to follow the record: there is no {} that lists anything", file.display())
+        }
+        (followed, _) if followed.is_complete() && followed.changed.is_empty() => {
+            "everything follows the record already".to_owned()
+        }
+        _ => String::new(),
+    };
+    let empty = json!({ "projected": [], "not_projected": [] });
+    Ok(followed.tell(Reply::new(text, empty)))
+}
