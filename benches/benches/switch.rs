@@ -24,7 +24,7 @@ fn main() {
         let (mut plain, mut switched) = (vec![], vec![]);
         for run in 0..RUNS {
             plain.push(timed(|| overwrite(&bare, run)));
-            let slot = if run % 2 == 0 { Slot::A } else { Slot::B };
+            let slot = if run.is_multiple_of(2) { Slot::A } else { Slot::B };
             let to: Vec<(Component, Slot)> = set.iter().map(|name| (name.clone(), slot)).collect();
             switched.push(timed(|| drop(store.switch_to(&to, None, NOW).expect("both are sealed"))));
         }
@@ -48,7 +48,7 @@ fn bare(dir: &Path) -> File {
 
 fn overwrite(file: &File, run: usize) {
     let block = [run as u8; 4096];
-    let offset = if run % 2 == 0 { 0 } else { 1 << 18 };
+    let offset = if run.is_multiple_of(2) { 0 } else { 1 << 18 };
     file.write_all_at(&block, offset).and_then(|()| file.sync_data()).expect("a disk that works");
 }
 

@@ -262,7 +262,7 @@ impl Store {
 
     /// Lets the `current` links survive a power cut, too. A switch, a fall back and a removal are true once they returned,
     /// and the links lead where they should; but after a power cut they may lead to the image before until the store
-    /// is next opened for writing. So this can wait until what must restart has been restarted.
+    /// is next opened for writing. So this can wait; dropping the store does it too, but can say nothing of an error.
     ///
     /// Once this returned Ok they survive. It is one flush, or none if no link was changed.
     pub fn flush_current(&mut self) -> Result<()> {
@@ -367,6 +367,15 @@ impl Store {
         }
         let (leftovers, kept) = self.remove_leftovers().inspect_err(|error| self.note(error))?;
         Ok(Freed { bytes: bytes.saturating_add(leftovers), entries, kept })
+    }
+}
+
+impl Drop for Store {
+    /// Links that were changed are flushed. If that fails they are made again when the store is next opened.
+    fn drop(&mut self) {
+        if self.poison.is_none() {
+            let _ = self.flush_links();
+        }
     }
 }
 

@@ -17,6 +17,7 @@ fn payload(sequence: u64) -> Vec<u8> {
 /// Writes records up to the last, and says after how many operations each was promised.
 fn story(disk: &dyn Disk, operations: &dyn Fn() -> u64) -> Vec<u64> {
     Record::create(disk, Path::new(PATH), &payload(1)).unwrap();
+    disk.flush_directory(Path::new("/")).unwrap();
     let mut promised = vec![operations()];
     let (mut record, _) = Record::open(disk, Path::new(PATH)).unwrap();
     for sequence in 2..=LAST {
