@@ -23,8 +23,14 @@ pub(super) fn set_current(disk: &dyn Disk, link: &Path, wanted: &Path) -> Result
     name.push(link.file_name().unwrap_or_default());
     let aside = link.with_file_name(name);
     let io = |e| Error::io("set the link", link, e);
-    disk.remove_tree(&aside).map_err(io)?;
-    match disk.make_symlink(wanted, &aside).map_err(io) {
+    let made = match disk.make_symlink(wanted, &aside) {
+        // One that a process left which was killed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove_tree(&aside).and_then(|()| disk.make_symlink(wanted, &aside))
+        }
+        made => made,
+    };
+    match made.map_err(io) {
         Err(error) if error.kind() == Kind::NoSpace => {
             disk.remove_tree(link).map_err(io)?;
             disk.make_symlink(wanted, link).map_err(io)?;
