@@ -267,7 +267,7 @@ impl Store {
     /// Once this returned Ok they survive. It is one flush, or none if no link was changed.
     pub fn flush_current(&mut self) -> Result<()> {
         self.alive()?;
-        self.flush_links().inspect_err(|error| self.note(error))
+        self.link().and_then(|()| self.flush_links()).inspect_err(|error| self.note(error))
     }
 
     /// What the start of a device calls, once, before components are used: spends a try of each trial, or ends
@@ -371,10 +371,10 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Links that were changed are flushed. If that fails they are made again when the store is next opened.
+    /// Links that found no room are tried once more, and those that were changed are flushed. If that fails they are made again when the store is next opened.
     fn drop(&mut self) {
         if self.poison.is_none() {
-            let _ = self.flush_links();
+            let _ = self.link().and_then(|()| self.flush_links());
         }
     }
 }
