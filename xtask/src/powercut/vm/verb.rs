@@ -119,7 +119,8 @@ impl Verb {
             Self::Switch { waiting, .. } => {
                 waiting.iter().map(|(name, _)| want("switch", name, true)).collect()
             }
-            Self::Confirm => trials().map(|(name, _)| want("confirm", name, true)).collect(),
+            // What its loader has not started yet is left on trial.
+            Self::Confirm => trials().map(|(name, _)| want("confirm", name, name != ROOTFS)).collect(),
             Self::Rollback { component } => vec![want("rollback", component, true)],
             Self::Remove { component } => vec![want("remove", component, true)],
             Self::Vacuum => {
