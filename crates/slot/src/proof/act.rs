@@ -214,10 +214,7 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
     let mut store = Store::open_on(disk.clone(), root)?;
     let done = match act {
         Act::Create => Ok(vec![]),
-        Act::Init(component, version) => {
-            let image = picture(disk.as_ref(), component, version).image();
-            store.init_from(&name(component), &version.parse().unwrap(), 1, &image, NOW)
-        }
+        Act::Init(component, version) => init(&mut store, component, version),
         Act::InitPlaces(component, version) => {
             let image = picture(disk.as_ref(), component, version).image();
             let places = Places { a: "/dev/a".into(), b: "/dev/b".into() };
@@ -259,6 +256,11 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
         Act::Vacuum => store.vacuum(NOW).map(|freed| freed.entries),
     };
     done.and_then(|entries| store.flush_current().map(|()| entries))
+}
+
+pub(super) fn init(store: &mut Store, component: &str, version: &str) -> Result<Vec<LogEntry>> {
+    let image = picture(store.disk.as_ref(), component, version).image();
+    store.init_from(&name(component), &version.parse().unwrap(), 1, &image, NOW)
 }
 
 /// What the agent and the applier do, but for the patch: up to `most` bytes, and the seal if that is all of them.

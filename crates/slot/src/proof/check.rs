@@ -1,6 +1,6 @@
 //! Whether a machine that has power again is sound.
 
-use super::act::{NOW, ROOT, name, stage};
+use super::act::{NOW, ROOT, init, name, stage};
 use super::run::{Moment, Run};
 use crate::disk::Disk;
 use crate::layout::Layout;
@@ -170,6 +170,9 @@ fn life_goes_on(store: &mut Store) -> Checked {
     let trials = store.state().components().filter(|(_, held)| held.trial.is_some());
     let trials: Vec<_> = trials.map(|(component, _)| component.clone()).collect();
     store.rollback(&trials, "to see whether it can", NOW).map_err(told("rollback"))?;
+    if store.state().get(&name("c")).is_none() {
+        init(store, "c", "1").map_err(told("init"))?;
+    }
     let Some(held) = store.state().get(&name("c")) else { return Ok(()) };
     let active = held.active_image().map(|image| image.version.to_string()).unwrap_or_default();
     let is_new = |version: &&str| {

@@ -44,6 +44,8 @@ impl Store {
     fn open_locked(disk: Arc<dyn Disk>, layout: Layout, lock: Box<dyn Lock>) -> Result<Self> {
         let (record, newest) = Record::open(disk.as_ref(), &layout.record())?;
         if newest.sequence == record::FIRST {
+            // The record's name may have survived a cut that those beside it did not.
+            make_directories(disk.as_ref(), &layout)?;
             flush_names(disk.as_ref(), layout.root())?;
         }
         let (state, tail) = decode(&layout, &newest)?;
@@ -169,14 +171,20 @@ fn parent(dir: &Path) -> &Path {
     dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The record comes last: with it, the rest is there.
-fn make_store(disk: &dyn Disk, layout: &Layout) -> Result<()> {
-    no_components(disk, layout)?;
+/// Makes those directories of a store that are missing. Says nothing about a power cut.
+fn make_directories(disk: &dyn Disk, layout: &Layout) -> Result<()> {
     for dir in [layout.components(), layout.links()] {
         if !is_there(disk, &dir)? {
             disk.make_directory(&dir, 0o755).map_err(|e| Error::io("make the directory", &dir, e))?;
         }
     }
+    Ok(())
+}
+
+/// The record comes last; but its name may survive a cut alone, so opening looks after the rest.
+fn make_store(disk: &dyn Disk, layout: &Layout) -> Result<()> {
+    no_components(disk, layout)?;
+    make_directories(disk, layout)?;
     Log::create(disk, &layout.log())?;
     Record::create(disk, &layout.record(), &codec::encode(&State::default(), &Tail::default()))
 }
