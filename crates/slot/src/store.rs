@@ -180,7 +180,11 @@ impl Store {
         let image = Target::new(version.clone(), image.identity(), epoch).image(now);
         let event = Event::InitPlaces { component: component.clone(), places, slot: active, image };
         self.room_for(std::slice::from_ref(&event), now)?;
-        let dir = self.layout.component(&component);
+        let (dir, base) = (self.layout.component(&component), self.layout.slot(&component, Slot::Base));
+        if project::is_frozen(self.disk.as_ref(), &base) {
+            // It may be all that is left of a component whose record rotted.
+            return Err(Error::StrayBase { path: base });
+        }
         let io = |e| Error::io("make the directory", &dir, e);
         self.disk.remove_tree(&dir).and_then(|()| self.disk.make_directory(&dir, 0o755)).map_err(io)?;
         let all = self.layout.components();
