@@ -217,7 +217,7 @@ proptest! {
         std::os::unix::fs::symlink(&knot, &knot).unwrap();
         let disk = SimDisk::new();
         let real = Side { disk: &Real, root: &root, knot: &knot, is_real: true };
-        let sim = Side { disk: &disk, root: Path::new("/root"), knot: &knot, is_real: false };
+        let sim = Side { disk: &disk, root: Path::new("/top"), knot: &knot, is_real: false };
         for side in [&real, &sim] {
             side.disk.make_directory(side.root, 0o700).unwrap();
         }
@@ -309,16 +309,16 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let disk = SimDisk::new();
-        let root = Path::new("/root");
+        let root = Path::new("/top");
         disk.make_directory(root, 0o700).unwrap();
         let side = Side { disk: &disk, root, knot: root, is_real: false };
         before.iter().for_each(|verb| drop(side.carry_out(verb, true)));
-        disk.make_directory(Path::new("/root/kept"), 0o700).unwrap();
-        write(&disk, "/root/kept/f", &bytes).flush().unwrap();
-        ["/root/kept", "/root", "/"].iter().for_each(|dir| flush_names(&disk, dir));
+        disk.make_directory(Path::new("/top/kept"), 0o700).unwrap();
+        write(&disk, "/top/kept/f", &bytes).flush().unwrap();
+        ["/top/kept", "/top", "/"].iter().for_each(|dir| flush_names(&disk, dir));
         after.iter().for_each(|verb| drop(side.carry_out(verb, true)));
         for choice in disk.choices(Effort { all_of: 6, random: 30, torn: 2, seed, ..Effort::default() }) {
-            let left = read(&disk.cut(&choice), "/root/kept/f");
+            let left = read(&disk.cut(&choice), "/top/kept/f");
             prop_assert_eq!(left.ok(), Some(bytes.clone()), "{}", disk.tell(&choice));
         }
     }
