@@ -170,7 +170,7 @@ fn check_there(
     slot: Slot,
     request: &Request,
 ) -> Result<Option<Damage>, Error> {
-    if request.check { check(store, &manifest.component, slot) } else { Ok(None) }
+    if request.check { Ok(check(store, &manifest.component, slot)?.err()) } else { Ok(None) }
 }
 
 fn already_there(

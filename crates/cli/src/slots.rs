@@ -8,7 +8,7 @@ use crate::time::now;
 use serde_json::json;
 use siding_agent::{Damage, check};
 use siding_image::Component;
-use siding_slot::{ComponentState, SealedImage, Slot, Snapshot, State, Store};
+use siding_slot::{ComponentState, SealedImage, Slot, Snapshot, State, Store, Verified};
 
 /// Without `--condemn` the store's lock is not taken, so that a long read holds nobody up.
 pub(crate) fn verify(args: &Verify) -> Result<Reply, Failure> {
@@ -20,17 +20,17 @@ pub(crate) fn verify(args: &Verify) -> Result<Reply, Failure> {
     };
     let mut found = Vec::new();
     for (component, slot, image) in chosen(&args.slot, view.state())? {
-        let mut finding =
-            Finding { damage: check(&view, &component, slot)?, ..Finding::new(component, slot, image) };
+        let checked = check(&view, &component, slot)?;
+        let mut finding = Finding { checked, component, slot, image, condemned: false, replaced: false };
         let may_condemn = Slot::PATCHED.contains(&slot) && !finding.is_active(view.state());
-        match (&finding.damage, &mut store) {
-            (Some(damage), Some(store)) if may_condemn => {
+        match (&finding.checked, &mut store) {
+            (Err(damage), Some(store)) if may_condemn => {
                 let reason = format!("its image is damaged: {damage}");
                 store.condemn(&finding.component, slot, &reason, now())?;
                 finding.condemned = true;
             }
             // Whoever has the lock may have written the slot anew meanwhile.
-            (Some(_), None) => finding.replaced = finding.is_replaced(Store::view(root)?.state()),
+            (Err(_), None) => finding.replaced = finding.is_replaced(Store::view(root)?.state()),
             _ => {}
         }
         found.push(finding);
@@ -74,7 +74,7 @@ struct Finding {
     component: Component,
     slot: Slot,
     image: SealedImage,
-    damage: Option<Damage>,
+    checked: Result<Verified, Damage>,
     /// The slot was emptied for it.
     condemned: bool,
     /// The slot was written by another process meanwhile, so that the damage means nothing.
@@ -82,12 +82,8 @@ struct Finding {
 }
 
 impl Finding {
-    fn new(component: Component, slot: Slot, image: SealedImage) -> Self {
-        Self { component, slot, image, damage: None, condemned: false, replaced: false }
-    }
-
     fn is_bad(&self) -> bool {
-        self.damage.is_some() && !self.replaced
+        self.checked.is_err() && !self.replaced
     }
 
     fn is_active(&self, state: &State) -> bool {
@@ -101,10 +97,10 @@ impl Finding {
     fn text(&self, state: &State) -> String {
         let Self { component, slot, image, .. } = self;
         let (paint, name) = (Paint::stdout(), format!("{component} {} in slot {slot}", image.version));
-        match &self.damage {
-            None => format!("{} {name}: {} read, as sealed", paint.good("ok"), size(image.identity.size)),
-            Some(_) if self.replaced => format!("–  {name} was replaced while it was read"),
-            Some(damage) => {
+        match &self.checked {
+            Ok(verified) => format!("{} {name}: {}, as sealed", paint.good("ok"), how(verified, image)),
+            Err(_) if self.replaced => format!("–  {name} was replaced while it was read"),
+            Err(damage) => {
                 let (damage, remedy) = (plain(&damage.to_string()), self.remedy(state));
                 format!("{} {name}: {damage}\n   {remedy}", paint.bad("damaged"))
             }
@@ -146,8 +142,27 @@ impl Finding {
             "component": self.component.as_str(), "slot": self.slot.name(), "version": self.image.version.to_string(),
             "bytes": self.image.identity.size, "digest": self.image.identity.digest.to_string(),
             "active": self.is_active(state), "ok": !self.is_bad(), "condemned": self.condemned, "replaced": self.replaced,
-            "file": self.damage.as_ref().map(|damage| &damage.path), "what": self.damage.as_ref().map(|damage| &damage.what),
+            "file": self.checked.as_ref().err().map(|damage| &damage.path),
+            "what": self.checked.as_ref().err().map(|damage| &damage.what),
+            "files_read": self.checked.as_ref().ok().map(|verified| verified.read),
+            "files_enforced": self.checked.as_ref().ok().map(|verified| verified.enforced),
             "remedy": self.is_bad().then(|| self.remedy(state)),
         })
     }
+}
+
+/// How an image was found to be right.
+fn how(verified: &Verified, image: &SealedImage) -> String {
+    let size = size(image.identity.size);
+    match (verified.enforced, verified.read) {
+        (0, _) => format!("{size} read"),
+        (_, 0) => format!("{size} that the kernel lets nobody change"),
+        (enforced, read) => {
+            format!("{size}: {} that the kernel lets nobody change, {} read", files(enforced), files(read))
+        }
+    }
+}
+
+fn files(many: u64) -> String {
+    if many == 1 { "1 file".to_owned() } else { format!("{many} files") }
 }

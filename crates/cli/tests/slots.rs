@@ -84,7 +84,10 @@ fn an_entry_of_a_tree_is_named_whatever_of_it_changed() {
     fs::set_permissions(root.join(&name), mode).unwrap();
     lab.ok("verify --slot lib:a");
     fs::write(root.join("stray"), "").unwrap();
-    lab.run("verify --slot lib:a").ends_with(6).says(&["damaged"]);
+    lab.run("verify --slot lib:a").ends_with(6).says(&["stray", "does not belong there"]);
+    fs::remove_file(root.join("stray")).unwrap();
+    fs::remove_file(root.join(&name)).unwrap();
+    lab.run("verify --slot lib:a").ends_with(6).says(&[&name, "is missing"]);
 }
 
 #[test]

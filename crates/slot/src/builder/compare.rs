@@ -8,16 +8,17 @@ use std::path::Path;
 /// Compares entry by entry and names the first difference. Owners, and attributes that only root can set, are
 /// compared only if `as_root`; labels that the system itself gave (`security.`) are let pass.
 pub(crate) fn compare(root: &Path, target: &Tree, got: &Tree, as_root: bool) -> Result<()> {
-    for entry in target.entries() {
-        let Some(read) = got.get(&entry.path) else {
-            return differs(root, entry, "presence", "an entry", "nothing");
-        };
-        if let Some((what, expected, got)) = difference(entry, read, as_root) {
-            return differs(root, entry, what, &expected, &got);
-        }
+    // A directory's time changes with what is in it, so what is there or not says more and comes first.
+    if let Some(entry) = target.entries().iter().find(|entry| got.get(&entry.path).is_none()) {
+        return differs(root, entry, "presence", "an entry", "nothing");
     }
-    match got.entries().iter().find(|entry| target.get(&entry.path).is_none()) {
-        Some(entry) => differs(root, entry, "presence", "nothing", "an entry"),
+    if let Some(entry) = got.entries().iter().find(|entry| target.get(&entry.path).is_none()) {
+        return differs(root, entry, "presence", "nothing", "an entry");
+    }
+    let read = target.entries().iter().filter_map(|entry| Some((entry, got.get(&entry.path)?)));
+    let mut differing = read.filter_map(|(entry, read)| Some((entry, difference(entry, read, as_root)?)));
+    match differing.next() {
+        Some((entry, (what, expected, got))) => differs(root, entry, what, &expected, &got),
         None => Ok(()),
     }
 }
