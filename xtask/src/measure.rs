@@ -30,15 +30,15 @@ pub(crate) struct Cost {
 ///
 /// Returns what it printed to its standard output as well.
 pub(crate) fn run(command: &mut Command, interval: Option<Duration>) -> Result<(Cost, String)> {
-    let failed = |what: &dyn std::fmt::Display| format!("{}: {what}", printable(command));
+    let name = printable(command);
+    let failed = |what: &dyn std::fmt::Display| format!("{name}: {what}");
     let (mut out, mut err) = capture().map_err(|e| failed(&e))?;
     let (to_out, to_err) = (out.try_clone(), err.try_clone());
     let (to_out, to_err) = (to_out.map_err(|e| failed(&e))?, to_err.map_err(|e| failed(&e))?);
-    let mut prepared = clone(command);
-    prepared.stdin(Stdio::null()).stdout(to_out).stderr(to_err);
+    command.stdin(Stdio::null()).stdout(to_out).stderr(to_err);
 
     let start = Instant::now();
-    let mut child = prepared.spawn().map_err(|e| failed(&e))?;
+    let mut child = command.spawn().map_err(|e| failed(&e))?;
     let mut cost = Cost::default();
     let status = match interval {
         None => child.wait(),
@@ -91,13 +91,6 @@ fn text(file: &mut File) -> String {
     read.map_or_else(|e| e.to_string(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The same program and arguments; `Command` keeps its redirections to itself.
-fn clone(command: &Command) -> Command {
-    let mut again = Command::new(command.get_program());
-    again.args(command.get_args());
-    again
-}
-
 fn printable(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
@@ -119,6 +112,13 @@ mod tests {
     fn a_failure_carries_what_the_process_said() {
         let error = run(Command::new("sh").args(["-c", "echo why >&2; exit 3"]), None).unwrap_err();
         assert!(error.contains("why") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn a_process_runs_where_and_with_what_it_was_told() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $WORD $PWD"]).env("WORD", "told").current_dir("/");
+        assert_eq!(run(&mut command, None).unwrap().1.trim(), "told /");
     }
 
     #[test]

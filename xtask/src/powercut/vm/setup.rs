@@ -90,15 +90,7 @@ pub(super) fn sha256(bytes: &[u8]) -> Result<String> {
 
 /// Runs a command to its end, in its own directory and with its own environment, and gives what it printed.
 pub(super) fn run(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{program}: {e}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match output.status.success() {
-        true => Ok(text(&output.stdout)),
-        false => {
-            Err(format!("{command:?}: {}\n{}{}", output.status, text(&output.stdout), text(&output.stderr)))
-        }
-    }
+    measure::run(command, None).map(|(_, said)| said)
 }
 
 fn install() -> Result<()> {
