@@ -95,7 +95,7 @@ fn one_copy_of_the_record_may_rot() {
             written: moment.written,
         };
         for copy in [0, crate::record::COPY as u64] {
-            for offset in 0..200 {
+            for offset in 0..1024 {
                 let machine = moment.machine.clone();
                 let record = std::path::Path::new(act::ROOT).join("record");
                 machine.rot(&record, copy + offset, 1 << (offset % 8)).unwrap();
@@ -111,4 +111,19 @@ fn one_copy_of_the_record_may_rot() {
             }
         }
     }
+}
+
+#[test]
+fn devices_never_take_the_place_of_a_base_that_the_record_has_lost() {
+    let machine = act::disk();
+    let disk = super::run::plain(machine.same());
+    for act in [Act::Create, Act::Init("c", "1")] {
+        act::perform(&disk, act).unwrap();
+    }
+    // The record that knows the component is the second one, in the second copy.
+    let record = std::path::Path::new(act::ROOT).join("record");
+    machine.rot(&record, crate::record::COPY as u64, 1).unwrap();
+    let error = act::perform(&disk, Act::InitPlaces("c", "1")).unwrap_err();
+    assert!(matches!(error, crate::Error::StrayBase { .. }), "{error}");
+    act::perform(&disk, Act::Init("c", "1")).expect("the base is there still, and is taken back");
 }
