@@ -21,6 +21,7 @@ mod permit;
 mod plan;
 pub mod restart;
 mod run;
+pub mod view;
 
 pub use check::{Damage, check, check_for_switch};
 pub use error::Error;
