@@ -13,6 +13,8 @@
 #![warn(clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
+#[cfg(feature = "make")]
+pub mod make;
 mod release;
 mod text;
 mod wave;
