@@ -3,6 +3,7 @@
 use crate::install::target;
 use crate::permit::{held, permit};
 use crate::{Error, Request};
+use siding_image::Image;
 use siding_patch::Manifest;
 use siding_slot::{ComponentState, Refusal, Slot, Snapshot, Space};
 
@@ -20,8 +21,8 @@ pub(crate) enum Course {
 /// A patch that is carried out: from where to where.
 #[derive(Clone, Debug)]
 pub(crate) struct Anew {
-    /// The slot that holds the image it starts from.
-    pub(crate) source: Slot,
+    /// The slot that holds the image it starts from; none for a patch from nothing.
+    pub(crate) source: Option<Slot>,
     /// The slot it is staged in.
     pub(crate) slot: Slot,
     /// The room for that.
@@ -58,13 +59,24 @@ pub(crate) fn anew(store: &Snapshot, manifest: &Manifest, request: &Request) -> 
         identity: manifest.source.identity,
         held: held(component),
     };
-    let source = component.holding(&manifest.source.identity).ok_or_else(no_source)?;
+    let source = match manifest.source.identity.is_nothing() {
+        true => None,
+        false => Some(component.holding(&manifest.source.identity).ok_or_else(no_source)?),
+    };
     let slot = store.may_stage(&manifest.component, &target(manifest), request.retry_denied)?;
     siding_apply::fits(manifest, request.memory)?;
-    let image = store.image(&manifest.component, source)?;
+    let image = image(store, manifest, source)?;
     let written = (manifest.fresh_len(), &manifest.target.identity);
     let space = store.space_for(&manifest.component, slot, written, &image)?;
     Ok(Anew { source, slot, space })
+}
+
+/// What the patch starts from, its bytes not read yet.
+pub(crate) fn image(store: &Snapshot, manifest: &Manifest, source: Option<Slot>) -> Result<Image, Error> {
+    match source {
+        Some(slot) => Ok(store.image(&manifest.component, slot)?),
+        None => Ok(Image::nothing(manifest.source.identity.kind)),
+    }
 }
 
 /// Whether the slot's record says of its image what the patch says of its target. If not, a patch is carried out

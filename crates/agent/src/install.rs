@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::check::{Damage, check};
-use crate::course::{Anew, Course, anew, course};
+use crate::course::{Anew, Course, anew, course, image};
 use siding_apply::{Apply, Clock, Progress, Report, Throttle};
 use siding_image::{Component, Digest, Image, Version};
 use siding_patch::{Limits, Manifest, Trust};
@@ -101,7 +101,7 @@ pub fn install<R: Read + Send>(
         },
         Course::Apply(anew) => anew,
     };
-    let source = store.image(&manifest.component, source)?;
+    let source = image(store, &manifest, source)?;
     let target = target(&manifest);
     if let Some((slot, damage)) = damaged {
         let reason = format!("its image is damaged: {damage}");

@@ -18,7 +18,7 @@ pub struct Plan {
     pub version: Version,
     /// How it would end.
     pub outcome: Outcome,
-    /// The slot that holds the image the patch starts from, if it would be carried out.
+    /// The slot that holds the image the patch starts from, if it would be carried out and does not start from nothing.
     pub source: Option<Slot>,
     /// The slot it would be staged in, or is in already.
     pub slot: Slot,
@@ -53,8 +53,9 @@ pub fn plan(store: &Snapshot, manifest: &Manifest, request: &Request) -> Result<
         Course::Apply(anew) => (Outcome::Applied, anew.slot, Some(anew)),
     };
     let (component, target) = (&manifest.component, target(manifest));
-    let (source, space) = anew.map(|Anew { source, space, .. }| (source, space)).unzip();
-    let fresh = source.map_or(0, |_| manifest.fresh_len());
+    let is_anew = anew.is_some();
+    let (source, space) = anew.map_or((None, None), |Anew { source, space, .. }| (source, Some(space)));
+    let fresh = if is_anew { manifest.fresh_len() } else { 0 };
     let deltas = manifest.chunks.iter().filter(|chunk| chunk.kind != ChunkKind::Changes);
     Ok(Plan {
         component: manifest.component.clone(),
@@ -68,7 +69,7 @@ pub fn plan(store: &Snapshot, manifest: &Manifest, request: &Request) -> Result<
         fresh,
         resumed: store.interrupted(component, slot, Some(&target)).unwrap_or(0),
         decoded: deltas.map(|chunk| chunk.decoded).sum(),
-        memory: source.map_or(0, |_| siding_apply::least_memory(manifest)),
+        memory: if is_anew { siding_apply::least_memory(manifest) } else { 0 },
         space,
         restart: target.restart,
         advisories: target.advisories,

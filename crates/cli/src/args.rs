@@ -116,7 +116,7 @@ pub(crate) struct Keygen {
     after_help = "Example: siding diff old/libssl.so.3 new/libssl.so.3 -o libssl.siding --key release.key \\\n           --component libssl --from 3.0.20 --to '3.0.20 (a)'\n         siding diff --plan old/libssl.so.3 new/libssl.so.3"
 )]
 pub(crate) struct Diff {
-    /// The image the patch starts from
+    /// The image the patch starts from; /dev/null for a patch that holds all of NEW and starts from nothing
     pub(crate) old: PathBuf,
     /// The image it makes
     pub(crate) new: PathBuf,
@@ -255,7 +255,7 @@ pub(crate) struct LoadArgs {
 pub(crate) struct Apply {
     /// The patch; - for standard input
     pub(crate) patch: PathBuf,
-    /// The image it starts from
+    /// The image it starts from; /dev/null if it starts from nothing
     pub(crate) old: PathBuf,
     /// Where to put the result: a path where nothing is yet, or a block device
     pub(crate) out: PathBuf,

@@ -3,7 +3,7 @@
 use crate::args::LoadArgs;
 use crate::failure::Failure;
 use siding_apply::{Apply, Progress, Report, Sink, Throttle};
-use siding_image::Image;
+use siding_image::{Image, Kind};
 use siding_patch::Checked;
 use std::io::Read;
 use std::path::Path;
@@ -33,8 +33,19 @@ pub(crate) fn prepare<R: Read + Send>(
     patch: Checked<R>,
     source: &Path,
 ) -> Result<(Image, Apply<R>), Failure> {
-    let (image, apply) = rayon::join(|| Image::open(source), || Apply::prepare(patch, args.memory));
+    let kind = patch.manifest().source.identity.kind;
+    let (image, apply) = rayon::join(|| open_source(source, kind), || Apply::prepare(patch, args.memory));
     Ok((image?, apply?))
+}
+
+/// Opens what a patch starts from; /dev/null is nothing, of whatever kind.
+pub(crate) fn open_source(path: &Path, kind: Kind) -> Result<Image, siding_image::Error> {
+    if is_nothing(path) { Ok(Image::nothing(kind)) } else { Image::open(path) }
+}
+
+/// Whether a path stands for nothing.
+pub(crate) fn is_nothing(path: &Path) -> bool {
+    path == Path::new("/dev/null")
 }
 
 /// Carries a patch out within what is allowed.

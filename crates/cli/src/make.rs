@@ -4,6 +4,7 @@ use crate::args::{Diff, Keygen, Level, Sign};
 use crate::bytes::{count, percent, size};
 use crate::failure::Failure;
 use crate::keys;
+use crate::load::{is_nothing, open_source};
 use crate::output::Reply;
 use crate::plan;
 use crate::progress::Show;
@@ -106,6 +107,9 @@ fn is_same(a: &Path, b: &Path) -> bool {
 /// Opens both images. That they are of one kind is looked at first: to read a tree may take long.
 pub(crate) fn open_pair(args: &Diff) -> Result<(Image, Image), Failure> {
     let kind = |path: &Path| {
+        if is_nothing(path) {
+            return None;
+        }
         let there = fs::metadata(path).ok()?;
         Some(if there.is_dir() { Kind::Tree } else { Kind::File })
     };
@@ -115,7 +119,8 @@ pub(crate) fn open_pair(args: &Diff) -> Result<(Image, Image), Failure> {
     {
         return Err(siding_diff::Error::Kinds { old, new }.into());
     }
-    Ok((Image::open(&args.old)?, Image::open(&args.new)?))
+    let new = Image::open(&args.new)?;
+    Ok((open_source(&args.old, new.identity().kind)?, new))
 }
 
 /// What the manifest says that the images do not. It is complete before they are read, which takes a while.

@@ -157,13 +157,14 @@ pub(crate) fn verify(args: &Verify, mut show: &Show) -> Result<Reply, Failure> {
             read_through(patch)?;
             lines.push(format!("{} intact", count(manifest.chunks.len(), "chunk")));
         }
-        Some(source) => {
-            siding_apply::check(patch, &Image::open(source)?, siding_apply::MEMORY, &mut show)?;
+        Some(path) => {
+            let source = load::open_source(path, patch.manifest().source.identity.kind)?;
+            siding_apply::check(patch, &source, siding_apply::MEMORY, &mut show)?;
             show.finish();
             lines.push(format!(
                 "{} intact, and they make the target of {}",
                 count(manifest.chunks.len(), "chunk"),
-                source.display()
+                path.display()
             ));
         }
     }

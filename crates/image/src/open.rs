@@ -65,6 +65,18 @@ pub struct Image {
     by_digest: HashMap<Digest, usize>,
 }
 
+impl Identity {
+    /// What [`Image::nothing`] is.
+    pub fn nothing(kind: Kind) -> Self {
+        Image::nothing(kind).identity()
+    }
+
+    /// Whether it is that of [`Image::nothing`].
+    pub fn is_nothing(&self) -> bool {
+        self.size == 0 && *self == Self::nothing(self.kind)
+    }
+}
+
 impl Image {
     /// Opens what lies at `root` and computes its identity, reading every byte.
     ///
@@ -98,6 +110,17 @@ impl Image {
         };
         let by_digest = blobs.iter().enumerate().map(|(index, blob)| (blob.content.digest, index)).collect();
         Self { root: root.to_owned(), content, identity, blobs, by_digest }
+    }
+
+    /// No image at all, of this kind: an empty file, or a tree of one empty directory. A patch that starts from it holds
+    /// the whole of its target (`docs/format.md` section 3), and every device has it.
+    pub fn nothing(kind: Kind) -> Self {
+        let content = match kind {
+            Kind::File => Content::File(FileRef { size: 0, digest: verity::digest(&[]) }),
+            Kind::Tree => Content::Tree(Tree::nothing()),
+        };
+        let identity = content.identity();
+        Self { root: PathBuf::new(), content, identity, blobs: Vec::new(), by_digest: HashMap::new() }
     }
 
     /// Reads everything again and compares it with the identity; says which file differs.

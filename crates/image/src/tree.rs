@@ -95,6 +95,12 @@ impl Tree {
         Ok(Self { entries })
     }
 
+    /// One empty directory: mode 0755, owned by root, of 1970.
+    pub(crate) fn nothing() -> Self {
+        let meta = Meta { mode: 0o755, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: Xattrs::new() };
+        Self { entries: vec![Entry { path: Vec::new(), node: Node::Directory(meta) }] }
+    }
+
     /// The entries, in ascending order of their paths' bytes; the root comes first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
