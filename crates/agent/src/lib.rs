@@ -14,13 +14,18 @@
 
 mod check;
 mod course;
+pub mod decide;
+mod durable;
 mod error;
 pub mod health;
 mod install;
+pub mod memory;
 mod permit;
 mod plan;
+pub mod policy;
 pub mod restart;
 mod run;
+pub mod source;
 pub mod view;
 
 pub use check::{Damage, check, check_for_switch};

@@ -1,0 +1,155 @@
+//! Where releases come from: the one thing the agent asks of a repository.
+
+use siding_image::Hasher;
+use siding_repo::{Blob, Release};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// What a repository offers, as far as this device has checked it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    /// Every release.
+    pub releases: Vec<Release>,
+    /// The version of the metadata; never goes down.
+    pub version: u64,
+    /// Until when it may be relied on, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// A repository.
+pub trait Source: Send + Sync {
+    /// Looks for what is new, and checks it. What it learnt survives a power cut once it returned `Ok`.
+    fn refresh(&self, now: u64) -> Result<Catalog, SourceError>;
+
+    /// What was learnt last, without a look at the network; `None` if that is nothing. It may be past its date.
+    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError>;
+
+    /// The bytes of a file, from its beginning, as they come: those that `part` holds of an earlier attempt first.
+    /// They are the file's own when the reader has come to its end; before that they may be anyone's.
+    fn fetch<'s>(
+        &'s self,
+        blob: &Blob,
+        part: &Path,
+        rate: Option<u64>,
+    ) -> Result<Box<dyn Read + Send + 's>, SourceError>;
+}
+
+/// Why a repository could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceError {
+    /// For programs: a stable word such as `unreachable`.
+    pub code: &'static str,
+    /// For people: what was being done, expected and got.
+    pub message: String,
+}
+
+impl SourceError {
+    /// With both.
+    pub fn new(code: &'static str, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+/// A folder with `releases/*.json` and the files that they name: a medium that somebody carries to the device.
+///
+/// Nobody signs its list, so who can write the folder can leave releases out or bring old ones back. What is installed
+/// is held to the signatures in the patches all the same.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The repository in this folder.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+}
+
+impl Source for Folder {
+    fn refresh(&self, _now: u64) -> Result<Catalog, SourceError> {
+        let dir = self.root.join("releases");
+        let unreadable = |path: &Path, error: io::Error| {
+            SourceError::new("unreachable", format!("cannot read {}: {error}", path.display()))
+        };
+        let mut releases = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(|error| unreadable(&dir, error))? {
+            let path = entry.map_err(|error| unreadable(&dir, error))?.path();
+            if path.extension().is_none_or(|end| end != "json") {
+                continue;
+            }
+            let bytes = read_at_most(&path, MOST).map_err(|error| unreadable(&path, error))?;
+            let wrong = |error| SourceError::new("malformed", format!("{}: {error}", path.display()));
+            releases.push(Release::parse(&bytes).map_err(wrong)?);
+        }
+        releases.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Catalog { releases, version: 1, expires: u64::MAX })
+    }
+
+    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
+        Ok(self.refresh(now).ok())
+    }
+
+    fn fetch<'s>(
+        &'s self,
+        blob: &Blob,
+        _part: &Path,
+        _rate: Option<u64>,
+    ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
+        let path = self.root.join(&blob.name);
+        let file = File::open(&path).map_err(|error| {
+            SourceError::new("unreachable", format!("cannot open {}: {error}", path.display()))
+        })?;
+        Ok(Box::new(Exact { file, hasher: Hasher::default(), read: 0, blob: blob.clone() }))
+    }
+}
+
+/// The largest list of a release, in bytes.
+const MOST: u64 = 4 << 20;
+
+fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        Err(io::Error::other(format!("it is longer than {most} bytes")))
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// A file that must have its length and digest by its end.
+struct Exact {
+    file: File,
+    hasher: Hasher,
+    read: u64,
+    blob: Blob,
+}
+
+impl Read for Exact {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let len = self.file.read(out)?;
+        self.hasher.update(out.get(..len).unwrap_or_default());
+        self.read = self.read.saturating_add(len as u64);
+        let wrong = |what: &str| io::Error::new(ErrorKind::InvalidData, format!("{} {what}", self.blob.name));
+        if self.read > self.blob.length {
+            return Err(wrong("is longer than its release says"));
+        }
+        if len == 0 && !out.is_empty() && self.read < self.blob.length {
+            return Err(wrong("is shorter than its release says"));
+        }
+        if len == 0 && !out.is_empty() && self.hasher.clone().finish() != self.blob.sha256 {
+            return Err(wrong("is not what its release says"));
+        }
+        Ok(len)
+    }
+}
