@@ -169,7 +169,7 @@ impl Story {
         let Some(held) = found.0.get(ROOTFS) else { return Ok(()) };
         let fact = |name: &str| booted.iter().find_map(|fact| fact.strip_prefix(name)).unwrap_or_default();
         let slot = fact("booted ");
-        self.loader.check(slot, environment, held, stale)?;
+        self.loader.check((slot, fact("turn ").parse().ok()), environment, held, stale)?;
         self.loader.check_trial(held)?;
         for (slot, version) in held.sealed() {
             let expected =
