@@ -73,6 +73,11 @@ impl Loader {
         Ok(())
     }
 
+    /// The slot it started at this start.
+    pub(super) fn started(&self) -> &str {
+        &self.started.1
+    }
+
     /// Whether what was started follows from the variables, and those from what was found in the record; `turn` is the
     /// one on the kernel's command line.
     ///

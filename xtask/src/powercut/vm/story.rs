@@ -101,7 +101,7 @@ impl Story {
     fn verb(&mut self, machine: &mut Machine, verb: Verb) -> Told<()> {
         let words = verb.words();
         let name = verb.name();
-        self.begun.push(Begun::new(verb));
+        self.begun.push(Begun::new(verb, self.loader.started()));
         let began = Instant::now();
         self.doing = name.to_owned();
         let answer = machine.ask(&words)?;
