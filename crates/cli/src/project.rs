@@ -43,6 +43,11 @@ impl Following {
         self.projections.as_ref().map_or_else(|_| BTreeMap::new(), |all| all.seen(state, cmdline))
     }
 
+    /// The turn that a component's boot loader has been told.
+    pub(crate) fn told_turn(&self, component: &Component) -> Option<u64> {
+        self.projections.as_ref().ok()?.told_turn(component)
+    }
+
     /// Makes everything follow the record.
     ///
     /// Once this returned, what boot loaders were told survives a power cut, but for what is told as failed.

@@ -16,7 +16,10 @@ use siding_slot::{
 pub(crate) fn status(args: &Status) -> Result<Reply, Failure> {
     let store = Store::view(&args.store.store)?;
     let components = chosen(&args.components, &store)?;
-    let seen = Following::of(store.root()).seen(store.state(), &cmdline(&args.started)?);
+    let following = Following::of(store.root());
+    let mut seen = following.seen(store.state(), &cmdline(&args.started)?);
+    // What its loader acted on at the last start is past; here it matters what it has been told since.
+    seen.iter_mut().for_each(|(name, booted)| booted.turn = following.told_turn(name));
     let seen = |name: &Component| seen.get(name).copied().unwrap_or_default();
     let text: Vec<String> =
         components.iter().map(|(name, state)| component_text(&store, name, state, seen(name))).collect();

@@ -188,6 +188,53 @@ fn a_loader_that_has_not_heard_of_the_switch_is_told_and_nothing_is_judged_befor
 }
 
 #[test]
+fn boot_twice_in_a_start_that_had_not_heard_of_a_switch_leaves_the_trial_as_it_is() {
+    let lab = with_grub();
+    lab.ok("project");
+    // The block cannot be written when it is switched, so the loader starts what it was told before.
+    fs::rename(lab.path("grubenv"), lab.path("aside")).unwrap();
+    lab.ok("install a.siding --trust maker.pub");
+    lab.run("switch --tries 2").ends_with(1).says(&["lib: switched", "does NOT follow"]);
+    fs::rename(lab.path("aside"), lab.path("grubenv")).unwrap();
+    assert_eq!(block(&lab), "base base  0");
+    lab.write("cmdline", b"siding.lib=base:0\n");
+    lab.run("boot --cmdline cmdline").ends_with(4).says(&["restart to run it", "grubenv follows"]);
+    assert_eq!(block(&lab), "a base 1 1");
+    for _ in 0..3 {
+        lab.run("boot --cmdline cmdline").ends_with(4).says(&["is counted already", "restart to run it"]);
+    }
+    // Nor where no note can be kept is it taken for a trial that was given up.
+    let run = lab.path("run");
+    fs::remove_dir_all(&run).unwrap();
+    fs::write(&run, b"no directory").unwrap();
+    lab.run("boot --cmdline cmdline")
+        .ends_with(4)
+        .says(&["lib: restart on trial", "(0 left after this one)"]);
+    assert_eq!(
+        (lab.status("lib")["active"].as_str(), lab.status("lib")["denied"][0].is_null()),
+        (Some("a"), true)
+    );
+    assert_eq!(block(&lab), "a base 0 1");
+}
+
+#[test]
+fn a_trial_that_runs_spends_one_try_a_start_where_the_loader_says_its_turn() {
+    let lab = with_grub();
+    lab.ok("install a.siding --trust maker.pub --switch --tries 2");
+    loader(&lab, "a:1", Some(1));
+    lab.ok("boot --cmdline cmdline").says(&["(1 left after this one)"]);
+    lab.ok("boot --cmdline cmdline").says(&["this start of the device is counted already"]);
+    // The next start: its kernel has another number, and what is in /run is gone.
+    fs::remove_dir_all(lab.path("run")).unwrap();
+    loader(&lab, "a:1", Some(0));
+    lab.ok("boot --cmdline cmdline").says(&["(0 left after this one)"]);
+    fs::remove_dir_all(lab.path("run")).unwrap();
+    loader(&lab, "base:1", None);
+    lab.ok("boot --cmdline cmdline").says(&["lib: fell back", "the boot loader gave it up after 2 tries"]);
+    lab.ok("boot --cmdline cmdline").says(&["is counted already"]);
+}
+
+#[test]
 fn what_does_not_run_yet_is_neither_confirmed_nor_rolled_back() {
     let lab = with_grub();
     lab.ok("install a.siding --trust maker.pub --switch");

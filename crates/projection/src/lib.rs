@@ -7,9 +7,14 @@
 //! between them leaves a projection that is *stale*, which the next boot repairs.
 //!
 //! A boot loader that counts boots also answers: [`Projections::seen`] reads which slot it booted, how many tries it
-//! has left and which *turn* it knew. The turn grows each time the active slot changes. So a loader that booted
+//! has left and which *turn* it acted on. The turn grows each time the active slot changes. So a loader that booted
 //! another slot although it knew the record's turn has fallen back, and one with an older turn was only
 //! stale. While the turns agree, a loader's own count is never raised.
+//!
+//! The turn it acted on stands on the kernel's command line, and still does when its variables have been told a newer
+//! one; what they say of tries counts only while they have that same turn. A loader whose command lines are fixed,
+//! as systemd-boot's and the firmware's are, says no turn there. Then its variables are asked, which know it only
+//! until they are told something newer: with those `siding boot` must be called once a start.
 //!
 //! | variable, for a component NAME | meaning |
 //! | --- | --- |
@@ -19,8 +24,8 @@
 //! | `siding_NAME_turn` | the turn |
 //!
 //! In NAME, what is no letter, digit or `_` becomes `_`. The loader lowers `tries` before it boots, boots `back` once
-//! it is 0, and puts `siding.NAME=SLOT` on the kernel's command line. `contrib/` has what makes GRUB, U-Boot
-//! and systemd-boot do so.
+//! it is 0, and puts `siding.NAME=SLOT:TURN` on the kernel's command line, or `siding.NAME=SLOT` if it knows no turn.
+//! `contrib/` has what makes GRUB, U-Boot and systemd-boot do so.
 //!
 //! The formats are pure, bytes in and bytes out: [`grub`], [`uboot`], [`systemd_boot`], [`efi`]. All input and output
 //! is in one small file.
@@ -42,6 +47,7 @@ mod error;
 mod io;
 mod loader;
 mod mount;
+mod start;
 mod variables;
 
 pub mod efi;
@@ -50,6 +56,7 @@ pub mod systemd_boot;
 pub mod uboot;
 
 pub use error::{Error, Failure, Reason};
+pub use start::Start;
 
 use config::{Kind, Projection};
 use siding_image::Component;
@@ -126,17 +133,29 @@ impl Projections {
         if failures.is_empty() { Ok(done) } else { Err(Error::Failed { done, failures }) }
     }
 
-    /// What the boot loaders did this boot, by component: which slot they booted, from the kernel's command line,
-    /// and what their variables say. A component that neither says anything about is left out.
+    /// What the boot loaders did this boot, by component: which slot they booted and the turn they acted on, from the
+    /// kernel's command line, and how many tries their variables say are left. A component that neither says anything
+    /// about is left out.
     ///
-    /// Ask before [`apply`](Self::apply) tells the loaders something new.
+    /// Without a turn on the command line the variables' is taken, which is the one the loader acted on only until
+    /// [`apply`](Self::apply) tells it something new.
     pub fn seen(&self, state: &State, cmdline: &str) -> BTreeMap<Component, Booted> {
         let seen = |component: &Component| {
-            let told = self.told(component);
-            Booted { slot: variables::booted(component, cmdline), tries_left: told.tries, turn: told.turn }
+            let (told, started) = (self.told(component), variables::started(component, cmdline));
+            let slot = started.map(|started| started.slot);
+            match started.and_then(|started| started.turn) {
+                None => Booted { slot, tries_left: told.tries, turn: told.turn },
+                // Variables with another turn were written after this start, or are not those it acted on.
+                turn => Booted { slot, tries_left: told.tries.filter(|_| told.turn == turn), turn },
+            }
         };
         let all = state.components().map(|(component, _)| (component.clone(), seen(component)));
         all.filter(|(_, seen)| *seen != Booted::default()).collect()
+    }
+
+    /// The turn that a component's boot loader has been told; `None` if it has none that keeps one.
+    pub fn told_turn(&self, component: &Component) -> Option<u64> {
+        self.told(component).turn
     }
 
     /// What the first loader of a component that has a turn says.

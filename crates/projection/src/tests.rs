@@ -6,6 +6,8 @@ use siding_image::{Content, FileRef, Sink, verity};
 use siding_slot::{Store, Target, TrialTerms};
 use std::path::PathBuf;
 
+mod turn;
+
 const GRUB: &[u8] = b"# GRUB Environment Block\nsaved_entry=0\n";
 const NOW: u64 = 1_700_000_000;
 

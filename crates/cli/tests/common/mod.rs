@@ -145,6 +145,7 @@ impl Lab {
 
     pub(crate) fn command_of(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_siding"));
+        command.env("RUNTIME_DIRECTORY", self.path("run"));
         for name in ["SIDING_STORE", "SIDING_PRODUCT", "SIDING_KILL_AT", "SOURCE_DATE_EPOCH"] {
             command.env_remove(name);
         }
