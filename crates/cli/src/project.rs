@@ -9,7 +9,7 @@ use crate::failure::{Code, Failure};
 use crate::output::{Reply, plain};
 use serde_json::{Value, json};
 use siding_image::Component;
-use siding_projection::{Done, Error, Projections};
+use siding_projection::{Agreement, Compared, Done, Error, Projections};
 use siding_slot::{Booted, Snapshot, State};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,6 +46,12 @@ impl Following {
     /// The turn that a component's boot loader has been told.
     pub(crate) fn told_turn(&self, component: &Component) -> Option<u64> {
         self.projections.as_ref().ok()?.told_turn(component)
+    }
+
+    /// Whether each projection says what the record does; nothing is changed. The error is why it is not known what is
+    /// to follow.
+    pub(crate) fn compare(&self, store: &Snapshot) -> Result<Vec<Compared>, String> {
+        self.projections.as_ref().map(|all| all.compare(store)).map_err(ToString::to_string)
     }
 
     /// Makes everything follow the record.
@@ -146,6 +152,17 @@ impl Followed {
             self.unread.iter().map(|why| json!({ "component": null, "projection": null, "why": why }));
         (changed.collect(), failed.chain(unread).collect())
     }
+}
+
+/// One projection as `siding status --json` has it.
+pub(crate) fn compared_json(compared: &Compared) -> Value {
+    let (agrees, says, why) = match &compared.agreement {
+        Agreement::Agrees => (Some(true), None, None),
+        Agreement::Stale { says } => (Some(false), Some(says), None),
+        Agreement::Unknown { why } => (None, None, Some(why.clone())),
+        _ => (None, None, None),
+    };
+    json!({ "projection": compared.projection, "agrees": agrees, "says": says, "why": why })
 }
 
 pub(crate) fn project(args: &Project) -> Result<Reply, Failure> {

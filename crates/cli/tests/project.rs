@@ -175,8 +175,11 @@ fn a_loader_that_has_not_heard_of_the_switch_is_told_and_nothing_is_judged_befor
     lab.run("status --cmdline cmdline")
         .says(&["running: slot base was started; restart to run 1.0 (a) in a"]);
     lab.write("grubenv", &stale);
-    lab.ok("status --cmdline cmdline")
-        .says(&["boot loader: has not heard of the last change", "`siding project`"]);
+    lab.ok("status --cmdline cmdline").says(&[
+        "does not follow: grub ",
+        "says slot base, back to base, turn 0; `siding project` makes it follow",
+    ]);
+    assert_eq!(lab.status("lib")["loader_follows"], json!(false));
     let started = lab.run("boot --cmdline cmdline --json").ends_with(4).json();
     assert_eq!(
         started["started_otherwise"],
@@ -246,6 +249,37 @@ fn what_does_not_run_yet_is_neither_confirmed_nor_rolled_back() {
     lab.write("cmdline", b"siding.lib=a\n");
     lab.ok("confirm --cmdline cmdline").says(&["lib: confirmed 1.0 (a)"]);
     lab.run("boot --cmdline nowhere").ends_with(1).complains(&["cannot read nowhere"]);
+}
+
+#[test]
+fn status_says_which_projections_agree_and_changes_none() {
+    let lab = with_grub();
+    list(&lab, &[grub(&lab), command(&lab)]);
+    lab.ok("project");
+    lab.ok("status").says_not(&["follow"]);
+    let of = |lab: &Lab| lab.status("lib")["projections"].clone();
+    let (agrees, known) = (of(&lab)[0].clone(), of(&lab)[1].clone());
+    assert_eq!(
+        (&agrees["agrees"], &agrees["says"], &agrees["why"]),
+        (&json!(true), &json!(null), &json!(null))
+    );
+    assert_eq!((&known["agrees"], &known["why"]), (&json!(null), &json!("only the command itself knows")));
+
+    let told = lab.read("grubenv");
+    lab.ok("install a.siding --trust maker.pub --switch --tries 1");
+    lab.write("grubenv", &told);
+    lab.ok("status")
+        .says(&["does not follow: grub ", "grubenv says slot base, back to base, turn 0; `siding project`"]);
+    assert_eq!(
+        (&of(&lab)[0]["agrees"], &of(&lab)[0]["says"]),
+        (&json!(false), &json!("slot base, back to base, turn 0"))
+    );
+    assert_eq!(lab.read("grubenv"), told);
+
+    list(&lab, &["component = 'lib'\nkind = 'grab'".to_owned()]);
+    let status = lab.json("status");
+    assert!(status["projections_unread"].as_str().unwrap().contains("unknown kind"), "{status}");
+    assert_eq!(status["components"][0]["projections"], json!([]));
 }
 
 #[test]

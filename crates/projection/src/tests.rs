@@ -3,9 +3,10 @@
 use super::*;
 use crate::systemd_boot::SlotEntry;
 use siding_image::{Content, FileRef, Sink, verity};
-use siding_slot::{Store, Target, TrialTerms};
+use siding_slot::{ComponentState, Slot, Store, Target, TrialTerms};
 use std::path::PathBuf;
 
+mod agreement;
 mod turn;
 
 const GRUB: &[u8] = b"# GRUB Environment Block\nsaved_entry=0\n";
