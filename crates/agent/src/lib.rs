@@ -23,6 +23,7 @@ pub mod memory;
 mod permit;
 mod plan;
 pub mod policy;
+mod remote;
 pub mod restart;
 mod run;
 pub mod source;
