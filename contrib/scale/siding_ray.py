@@ -1,5 +1,7 @@
 """Makes a release on a Ray cluster: python3 siding_ray.py release.toml /shared/repo --shares 8 --address auto"""
 
+import os
+
 import ray
 
 from siding_share import arguments, make, told
@@ -8,7 +10,8 @@ from siding_share import arguments, make, told
 def main():
     args = arguments(__doc__)
     if args.address:
-        ray.init(address=args.address)
+        here = os.path.dirname(os.path.abspath(__file__))
+        ray.init(address=args.address, runtime_env={"working_dir": here})
     else:
         ray.init(num_cpus=args.workers or 2, include_dashboard=False, configure_logging=False)
     share = ray.remote(num_cpus=1, max_retries=2, retry_exceptions=True)(make)

@@ -6,6 +6,7 @@
 //! * [`outage`] measures how long a service does not answer while a patch comes into use;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
+//! * [`scale`] makes a release with Dask, Ray and Slurm;
 //! * [`scaling`] measures what an apply costs as images grow and their change does not;
 //! * [`simulate`] is the long run of the simulated power cuts.
 
@@ -19,6 +20,7 @@ mod outage;
 mod plot;
 mod powercut;
 mod report;
+mod scale;
 mod scaling;
 mod simulate;
 mod tools;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some((chore, rest)) if chore == "outage" => outage::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
         Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
+        Some((chore, rest)) if chore == "scale-out" => scale::run(rest),
         Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
         Some((chore, rest)) if chore == "simulate" => simulate::run(rest),
         _ => Err([
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             outage::USAGE,
             plot::USAGE,
             powercut::USAGE,
+            scale::USAGE,
             scaling::USAGE,
             simulate::USAGE,
         ]
