@@ -7,6 +7,7 @@
 //! * [`page`] looks at the local page in a browser;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
+//! * [`scale`] makes a release with Dask, Ray and Slurm;
 //! * [`scaling`] measures what an apply costs as images grow and their change does not;
 //! * [`simulate`] is the long run of the simulated power cuts.
 
@@ -21,6 +22,7 @@ mod page;
 mod plot;
 mod powercut;
 mod report;
+mod scale;
 mod scaling;
 mod simulate;
 mod tools;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Some((chore, rest)) if chore == "page" => page::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
         Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
+        Some((chore, rest)) if chore == "scale-out" => scale::run(rest),
         Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
         Some((chore, rest)) if chore == "simulate" => simulate::run(rest),
         _ => Err([
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             page::USAGE,
             plot::USAGE,
             powercut::USAGE,
+            scale::USAGE,
             scaling::USAGE,
             simulate::USAGE,
         ]
