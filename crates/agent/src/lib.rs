@@ -12,6 +12,7 @@
 //! first byte is written, and stays so until all of it is there; the same patch may go on with it. An image that is
 //! here already but damaged is as if it were not here.
 
+pub mod background;
 mod check;
 mod course;
 pub mod decide;
@@ -26,6 +27,8 @@ pub mod policy;
 mod remote;
 pub mod restart;
 mod run;
+mod shared;
+mod situation;
 pub mod source;
 pub mod view;
 
@@ -34,3 +37,5 @@ pub use error::Error;
 pub use install::{Installed, Outcome, Request, Terms, install};
 pub use permit::permit;
 pub use plan::{Plan, plan};
+pub use shared::Shared;
+pub use situation::{boot, situation};
