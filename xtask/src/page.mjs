@@ -12,6 +12,8 @@ const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
 const urls = Object.fromEntries(states.map((state) => state.split(/=(.*)/s)));
 const wrong = [];
 let looked = 0;
+const began = Date.now();
+const elapsed = () => `${Math.round((Date.now() - began) / 1000)} s`;
 
 const browser = await chromium.launch({
   executablePath,
@@ -35,7 +37,6 @@ async function open(url, width, scheme, more = {}) {
   return { context, page };
 }
 
-const began = Date.now();
 async function judge(page, name) {
   await page.evaluate(axe);
   const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
@@ -65,6 +66,7 @@ for (const [state, url] of Object.entries(urls)) {
       await context.close();
     }
   }
+  console.log(`${state}: looked at after ${elapsed()}`);
 }
 
 // The keyboard alone, and no scripts: every control is reached, each shows that it is, and an install goes through.
@@ -127,5 +129,5 @@ for (const [state, url] of Object.entries(urls)) {
 
 await browser.close();
 for (const line of wrong) console.log(`WRONG ${line}`);
-console.log(`${looked} looks by axe ${/axe v([\d.]+)/.exec(axe)?.[1] ?? ""}, ${wrong.length} things wrong`);
+console.log(`${looked} looks by axe ${/axe v([\d.]+)/.exec(axe)?.[1] ?? ""}, ${wrong.length} things wrong, ${elapsed()}`);
 process.exit(wrong.length ? 1 : 0);

@@ -55,8 +55,8 @@ fn card(offer: &Offer, shown: &Shown<'_>) -> Markup {
                 @if !offer.advisories.is_empty() {
                     div { dt { "Repairs" } dd { (advisories(&offer.advisories)) } }
                 }
-                div { dt { "Published" } dd { (shown.clock.both(offer.published)) } }
                 @if offer.bytes > 0 { div { dt { "Download" } dd { (bytes(offer.bytes)) } } }
+                div { dt { "Published" } dd { (shown.clock.both(offer.published)) } }
             }
             div.foot {
                 @if offer.can_install {
