@@ -32,15 +32,24 @@ impl Following {
         Ok(Self { projections: Ok(projections) })
     }
 
-    /// For verbs that change nothing that could be followed.
-    pub(crate) fn nothing() -> Self {
-        Self { projections: Ok(Projections::default()) }
-    }
-
     /// What the boot loaders did this boot. Without a file that makes sense it is not known which orders they had,
     /// so that nothing is held against them.
     pub(crate) fn seen(&self, state: &State, cmdline: &str) -> BTreeMap<Component, Booted> {
         self.projections.as_ref().map_or_else(|_| BTreeMap::new(), |all| all.seen(state, cmdline))
+    }
+
+    /// Makes only that follow which has something else to say since the state was `before`: for verbs that mostly change
+    /// nothing that follows the record. A file that makes no sense is told only if something should have followed.
+    pub(crate) fn follow_since(&self, before: &State, store: &Snapshot) -> Followed {
+        let after = store.state();
+        let told = |state: &State| -> Vec<_> {
+            state.components().map(|(name, held)| (name.clone(), held.active, held.way_back())).collect()
+        };
+        match &self.projections {
+            Ok(all) => Self { projections: Ok(all.changed(before, after)) }.follow(store),
+            Err(_) if told(before) == told(after) => Followed::default(),
+            Err(_) => self.follow(store),
+        }
     }
 
     /// The turn that a component's boot loader has been told.

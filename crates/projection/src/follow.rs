@@ -5,10 +5,13 @@ use crate::error::Reason;
 use crate::variables::{Names, Told, Wanted};
 use crate::{io, loader, mount};
 use siding_image::Component;
-use siding_slot::{ComponentState, Slot, Snapshot};
+use siding_slot::{ComponentState, Slot, Snapshot, State};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+/// Set for a command of a projection: whoever runs it holds the store.
+pub const MARK: &str = "SIDING_PROJECTION";
 
 /// Whether a projection says what the record does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +82,17 @@ pub(crate) fn compare(projection: &Projection, snapshot: &Snapshot) -> Agreement
     }
 }
 
+/// Whether it has something else to say in this state than in the one before.
+pub(crate) fn is_changed(projection: &Projection, before: &State, after: &State) -> bool {
+    let wanted = |state: &State| state.get(&projection.component).map(Wanted::of);
+    let (before, after) = (wanted(before), wanted(after));
+    match projection.kind {
+        // A mount shows the active image, and a slot that is in use is not written.
+        Kind::Bind { .. } | Kind::Loop { .. } => before.map(|was| was.active) != after.map(|is| is.active),
+        _ => before != after,
+    }
+}
+
 impl<'a> Subject<'a> {
     fn of(component: &'a Component, snapshot: &Snapshot) -> Result<Self, Reason> {
         let unknown = || {
@@ -105,7 +119,8 @@ fn command(run: &[String], limit: Duration, subject: &Subject<'_>) -> Result<boo
     let Subject { component, wanted, image, .. } = subject;
     let mut command = Command::new(program);
     command.args(args).env("SIDING_COMPONENT", component.as_str()).env("SIDING_SLOT", wanted.active.name());
-    command.env("SIDING_IMAGE", image).env("SIDING_TURN", wanted.turn.to_string());
+    command.env("SIDING_IMAGE", image).env("SIDING_TURN", wanted.turn.to_string()).env(MARK, "1");
+    command.env("SIDING_BACK", wanted.back.map_or("", Slot::name));
     command.env("SIDING_TRIES", wanted.tries.map_or_else(String::new, |tries| tries.to_string()));
     let program = Path::new(program);
     match io::run(&mut command, limit).map_err(Reason::io("run", program))? {

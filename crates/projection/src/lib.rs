@@ -27,6 +27,12 @@
 //! it is 0, and puts `siding.NAME=SLOT:TURN` on the kernel's command line, or `siding.NAME=SLOT` if it knows no turn.
 //! `contrib/` has what makes GRUB, U-Boot and systemd-boot do so.
 //!
+//! A `command` is told by its environment: `SIDING_COMPONENT`, `SIDING_SLOT` (the active one), `SIDING_BACK`,
+//! `SIDING_TRIES` (both empty if there is none), `SIDING_TURN`, `SIDING_IMAGE` (the path of the active image), and
+//! `SIDING_PROJECTION=1`. It runs while the verb that made the change holds the store: verbs that only read, such as
+//! `siding status`, work in it; one that writes finds the store busy. What a command wants to change it leaves to
+//! something that runs later, and does not wait for that.
+//!
 //! The formats are pure, bytes in and bytes out: [`grub`], [`uboot`], [`systemd_boot`], [`efi`]. All input and output
 //! is in one small file.
 //!
@@ -57,7 +63,7 @@ pub mod systemd_boot;
 pub mod uboot;
 
 pub use error::{Error, Failure, Reason};
-pub use follow::Agreement;
+pub use follow::{Agreement, MARK};
 pub use start::Start;
 
 use config::{Kind, Projection};
@@ -142,6 +148,13 @@ impl Projections {
             }
         }
         if failures.is_empty() { Ok(done) } else { Err(Error::Failed { done, failures }) }
+    }
+
+    /// Those that have something else to say since a store's state was `before`; the others need not be made again.
+    #[must_use]
+    pub fn changed(&self, before: &State, after: &State) -> Self {
+        let changed = |projection: &&Projection| follow::is_changed(projection, before, after);
+        Self { all: self.all.iter().filter(changed).cloned().collect() }
     }
 
     /// Compares every projection with the record, in the order of the file, and changes nothing. What a command did

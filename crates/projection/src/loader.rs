@@ -231,13 +231,16 @@ pub(crate) fn efi(variables: &Path, entries: &BTreeMap<Slot, u16>, names: &Names
     Ok(!steps.is_empty())
 }
 
-/// The variables to write, or to remove, in this order.
+/// A variable with the bytes to write, or to be removed.
+type Step = (String, Option<Vec<u8>>);
+
+/// What to do to which variables, in this order.
 fn efi_plan(
     variables: &Path,
     entries: &BTreeMap<Slot, u16>,
     names: &Names,
     wanted: Wanted,
-) -> Result<Vec<(String, Option<Vec<u8>>)>, Reason> {
+) -> Result<Vec<Step>, Reason> {
     let number = |slot: Slot| {
         let missing = || Reason::unfit(format!("no boot entry is given for slot {slot}; add `{slot} = 0x…`"));
         entries.get(&slot).copied().ok_or_else(missing)
