@@ -44,6 +44,8 @@ pub struct Store {
     behind: BTreeSet<Component>,
     /// Whether links were changed since they were last flushed.
     links_unflushed: bool,
+    /// Whether an earlier process may have left links that it did not flush.
+    links_unsure: bool,
     /// Slots that the record calls empty, and bases that it does not name, whose files could not be removed, with why.
     uncleared: Vec<(Component, Home, Error)>,
     /// Whether a base was superseded, or one was written to be: what is not used any more is still there.

@@ -68,9 +68,7 @@ impl Store {
             // What was in use until now stays until all that follows the record has followed it.
             self.unswept = true;
         } else if !discarded.is_empty() {
-            // Not even after a cut does a link lead to what is gone.
-            self.flush_links()?;
-            self.clear(discarded);
+            self.clear(discarded)?;
             self.link()?;
         }
         self.tell()
@@ -100,12 +98,10 @@ impl Store {
                 Err(error) => self.uncleared.push((component.clone(), named, error)),
             }
         }
-        // Not even after a cut does a link lead to what is gone.
-        self.flush_links()?;
         if !bases.is_empty() {
             self.say_again()?;
         }
-        self.clear(slots.into_iter().chain(bases).collect());
+        self.clear(slots.into_iter().chain(bases).collect())?;
         self.link()?;
         self.flush_links()
     }
@@ -118,15 +114,25 @@ impl Store {
         self.record.write(&codec::encode(&self.state, &self.tail))
     }
 
-    /// Removes the files of slots that the record calls empty. Those that cannot be removed hold up nothing but a stage
-    /// into their own slot, and a vacuum: no boot, no fall back. They are tried again whenever the store is opened.
-    pub(super) fn clear(&mut self, homes: Vec<(Component, Home)>) {
+    /// Removes the files of slots that the record calls empty, and of bases that it does not name, once links are sure to
+    /// lead elsewhere: not even after a cut does one lead to what is gone.
+    ///
+    /// Those that cannot be removed hold up nothing but a stage into their own slot, and a vacuum: no boot, no fall
+    /// back. They are tried again whenever the store is opened.
+    fn clear(&mut self, mut homes: Vec<(Component, Home)>) -> Result<()> {
+        let disk = self.disk.clone();
+        self.uncleared
+            .retain(|(of, at, _)| !homes.iter().any(|(component, home)| (component, home) == (of, at)));
+        homes.retain(|(component, home)| !matches!(disk.find(&self.layout.slot(component, *home)), Ok(None)));
+        // An earlier process may have moved a link, and died.
+        self.links_unflushed |= self.links_unsure && !homes.is_empty();
+        self.flush_links()?;
         for (component, home) in homes {
-            self.uncleared.retain(|(of, at, _)| (of, *at) != (&component, home));
-            if let Err(error) = project::discard(self.disk.as_ref(), &self.layout, &component, home) {
+            if let Err(error) = project::discard(disk.as_ref(), &self.layout, &component, home) {
                 self.uncleared.push((component, home, error));
             }
         }
+        Ok(())
     }
 
     /// Lets `current` links follow the record, without a flush; those that find no room on a full disk stay behind.
@@ -151,6 +157,7 @@ impl Store {
         if std::mem::take(&mut self.links_unflushed) {
             let dir = self.layout.links();
             self.disk.flush_directory(&dir).map_err(|e| Error::io("flush", &dir, e))?;
+            self.links_unsure = false;
         }
         Ok(())
     }

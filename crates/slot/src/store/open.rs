@@ -61,6 +61,7 @@ impl Store {
             untold,
             behind,
             links_unflushed: false,
+            links_unsure: true,
             uncleared: Vec::new(),
             unswept: false,
             poison: None,

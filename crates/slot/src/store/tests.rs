@@ -16,6 +16,7 @@ mod enforced;
 mod failing;
 mod faults;
 mod resume;
+mod supersede;
 
 use failing::{Failing, Rule};
 
