@@ -57,11 +57,6 @@ impl Power {
         *self.0.lock().unwrap() = Some(Cut { steps, torn, old: None });
     }
 
-    /// Whether the cut has happened.
-    pub(crate) fn is_off(&self) -> bool {
-        self.0.lock().unwrap().as_ref().is_some_and(|cut| cut.steps == 0)
-    }
-
     /// The five steps of one file: before make, write, flush, rename, flush of the directory.
     pub(crate) fn step(&self, path: &Path, beside: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut power = self.0.lock().unwrap();

@@ -22,6 +22,8 @@ pub(crate) enum Act {
     Endless(String),
     /// The head and these bytes, then nothing until the client goes.
     Stall(String, Vec<u8>),
+    /// Connects with this port and passes everything on, as a proxy does.
+    Tunnel(u16),
     /// Hangs up at once.
     HangUp,
 }
@@ -117,6 +119,14 @@ fn act_on(mut stream: &TcpStream, request: &Request, act: Act, file: Option<Vec<
     };
     match act {
         Act::HangUp | Act::CutAfter(_) => Ok(()),
+        Act::Tunnel(port) => {
+            let other = TcpStream::connect(("127.0.0.1", port))?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            let (mut from, mut to) = (stream.try_clone()?, other.try_clone()?);
+            thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::io::copy(&mut &other, &mut stream)?;
+            stream.shutdown(std::net::Shutdown::Both)
+        }
         Act::Raw(head, body) => {
             stream.write_all(head.as_bytes())?;
             stream.write_all(&body)
