@@ -12,7 +12,10 @@ fn limits() -> NetLimits {
 }
 
 fn server() -> Server {
-    Server::new(&BTreeMap::from([("file".to_owned(), b"0123456789".to_vec()), ("there".to_owned(), b"x".to_vec())]))
+    Server::new(&BTreeMap::from([
+        ("file".to_owned(), b"0123456789".to_vec()),
+        ("there".to_owned(), b"x".to_vec()),
+    ]))
 }
 
 fn http(limits: &NetLimits) -> Http {
@@ -51,9 +54,15 @@ fn the_whole_and_a_part_are_read() {
     assert_eq!(read(&http, &url, get(0, None)).unwrap(), b"0123456789");
     assert_eq!(read(&http, &url, get(4, Some(10))).unwrap(), b"456789");
     let head = server.log().remove(0).head.to_ascii_lowercase();
-    assert!(head.contains("user-agent: siding-test/1") && head.contains("accept-encoding: identity"), "{head}");
+    assert!(
+        head.contains("user-agent: siding-test/1") && head.contains("accept-encoding: identity"),
+        "{head}"
+    );
     assert!(!head.contains("gzip"), "nothing compressed is asked for: {head}");
-    assert_eq!(read(&http, &server.url().join("none").unwrap(), get(0, None)).unwrap_err().code(), "not-found");
+    assert_eq!(
+        read(&http, &server.url().join("none").unwrap(), get(0, None)).unwrap_err().code(),
+        "not-found"
+    );
 }
 
 #[test]
@@ -68,12 +77,17 @@ fn answers_that_are_right_in_another_way_are_used() {
 
 #[test]
 fn wrong_ranges_are_refused() {
-    for range in ["bytes 3-9/10", "bytes 4-8/10", "bytes 4-9/11", "bytes 4-10/10", "bytes */10", "4-9/10", "bytes x"] {
+    for range in
+        ["bytes 3-9/10", "bytes 4-8/10", "bytes 4-9/11", "bytes 4-10/10", "bytes */10", "4-9/10", "bytes x"]
+    {
         let head = format!("206 Partial\r\nContent-Range: {range}\r\nContent-Length: 6");
         assert_eq!(answered(4, &head, b"456789").unwrap_err(), "wrong-range", "{range}");
     }
     assert_eq!(answered(4, "206 Partial\r\nContent-Length: 6", b"456789").unwrap_err(), "wrong-range");
-    assert_eq!(answered(0, "206 Partial\r\nContent-Range: bytes 0-9/10", b"0123456789").unwrap_err(), "wrong-range");
+    assert_eq!(
+        answered(0, "206 Partial\r\nContent-Range: bytes 0-9/10", b"0123456789").unwrap_err(),
+        "wrong-range"
+    );
     assert_eq!(answered(4, "416 No\r\nContent-Range: bytes */3", b"").unwrap_err(), "wrong-range");
 }
 
@@ -91,7 +105,9 @@ fn wrong_lengths_are_refused() {
 
 #[test]
 fn answers_of_no_use_are_refused() {
-    for head in ["500 Oh", "204 Nothing", "301 Moved", "200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10"] {
+    for head in
+        ["500 Oh", "204 Nothing", "301 Moved", "200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10"]
+    {
         assert_eq!(answered(0, head, b"0123456789").unwrap_err(), "http-status", "{head}");
     }
     for head in ["404 No", "403 No", "410 Gone"] {
@@ -116,7 +132,9 @@ fn redirected(to: &str, limits: &NetLimits) -> Result<Vec<u8>, Error> {
     let server = server();
     let to = to.replace("PORT", &server.port.to_string());
     server.on(move |request: &Request| match request.path == "file" {
-        true => Act::Raw(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nConnection: close\r\n\r\n"), Vec::new()),
+        true => {
+            Act::Raw(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nConnection: close\r\n\r\n"), Vec::new())
+        }
         false => Act::Serve,
     });
     read(&http(limits), &server.url().join("file").unwrap(), get(0, None))
@@ -180,7 +198,9 @@ fn nobody_there_is_told() {
 #[test]
 fn a_proxy_is_used_but_for_those_it_is_not_for() {
     let (proxy, server) = (server(), server());
-    proxy.on(|request| Act::Tunnel(request.path.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)));
+    proxy.on(|request| {
+        Act::Tunnel(request.path.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0))
+    });
     let address = Some(format!("http://127.0.0.1:{}", proxy.port));
     let url = server.url().join("file").unwrap();
     let proxies = Proxies { http: address.clone(), https: None, none: String::new() };

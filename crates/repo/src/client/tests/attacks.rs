@@ -215,7 +215,7 @@ fn metadata_that_trickles_is_given_up() {
         }
         false => Act::Serve,
     });
-    let clock = Arc::new(Hand::ticking(std::time::Duration::from_secs(20)));
+    let clock = Arc::new(Hand::ticking(std::time::Duration::from_secs(40)));
     let client = Client::with_clock(bench.options(), clock).unwrap();
     let error = client.refresh(NOW).unwrap_err();
     assert_eq!(error.code(), "slow", "{error}");
