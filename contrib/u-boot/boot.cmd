@@ -23,7 +23,8 @@
 #   siding_rootfs_slot     the active slot: base, a or b
 #   siding_rootfs_back     where a failed trial goes
 #   siding_rootfs_tries    how many more boots the slot gets, 0 to 9; unset when it is not on trial
-#   siding_rootfs_turn     grows whenever the active slot changes; not looked at here
+#   siding_rootfs_turn     grows whenever the active slot changes; only handed on here, so that a switch that was not
+#                          heard of is not taken for one that was given up
 #
 # Safe at every moment: the lowered count is stored before the slot is booted. If it cannot be stored, the slot on
 # trial is not booted, since nothing would end its trial; the way back is.
@@ -53,12 +54,16 @@ if test -z "${siding_boot}"; then
 fi
 
 # Boot
-# Siding learns from siding.rootfs= what was booted; without it a fall back goes unnoticed. `panic=10` lets a kernel
-# that panics start over, and a watchdog one that hangs.
+# Siding learns from siding.rootfs=SLOT:TURN what was booted, and by which order; without it a fall back goes unnoticed.
+# `panic=10` lets a kernel that panics start over, and a watchdog one that hangs.
+setenv siding_arg "siding.rootfs=${siding_boot}"
+if test -n "${siding_rootfs_turn}"; then
+  setenv siding_arg "${siding_arg}:${siding_rootfs_turn}"
+fi
 if test "${siding_boot}" = "base"; then setenv siding_part 2; fi
 if test "${siding_boot}" = "a"; then setenv siding_part 3; fi
 if test "${siding_boot}" = "b"; then setenv siding_part 4; fi
-setenv bootargs "root=/dev/mmcblk0p${siding_part} ro rootwait panic=10 siding.rootfs=${siding_boot}"
+setenv bootargs "root=/dev/mmcblk0p${siding_part} ro rootwait panic=10 ${siding_arg}"
 load mmc 0:${siding_part} ${kernel_addr_r} /boot/Image
 load mmc 0:${siding_part} ${fdt_addr_r} /boot/board.dtb
 booti ${kernel_addr_r} - ${fdt_addr_r}

@@ -197,18 +197,23 @@ fn grub_runs() -> Result<String> {
     device.follow()?;
     said(fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)))?;
     print(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(&files).arg(&disk))?;
+    let turn = device.store.state().get(&name()).ok_or("no component")?.turn;
     for (slot, left) in [("b", 1), ("b", 0), ("a", 0), ("a", 0)] {
         let mut emu = Command::new("timeout");
         emu.args(["60", "grub-emu", "-r", "host", "-d"]).arg(&grub).arg("-m").arg(device.file("map"));
         let said_by_grub = print(&mut emu)?;
         let boots = said_by_grub.split("BOOTS").nth(1).and_then(|rest| rest.split("END").next());
-        expect("GRUB boots", boots.unwrap_or_default().trim(), format!("siding.rootfs={slot}").as_str())?;
+        expect(
+            "GRUB boots",
+            boots.unwrap_or_default().trim(),
+            format!("siding.rootfs={slot}:{turn}").as_str(),
+        )?;
         print(
             Command::new("debugfs").arg("-R").arg(format!("dump siding.env {}", env.display())).arg(&disk),
         )?;
         expect("tries left", device.seen()?.tries_left, Some(left))?;
     }
-    Ok("two tries, then back, and it stays there".to_owned())
+    Ok("two tries, then back, and it stays there; the turn is handed on".to_owned())
 }
 
 fn uboot() -> Result<String> {

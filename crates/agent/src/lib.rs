@@ -29,6 +29,7 @@ mod permit;
 mod picture;
 mod plan;
 pub mod policy;
+mod remote;
 pub mod restart;
 mod run;
 mod running;

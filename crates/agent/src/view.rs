@@ -27,6 +27,25 @@ pub struct View {
     pub restart_pending: Vec<String>,
     /// What happened, newest first, at most a few hundred.
     pub history: Vec<Happened>,
+    /// What all installs together took, if somebody keeps count.
+    pub totals: Option<Totals>,
+}
+
+/// What all installs together took, since the store was made. None of these ever goes down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Bytes fetched, metadata included.
+    pub fetched_bytes: u64,
+    /// Bytes that full images instead of patches would have been.
+    pub full_bytes: u64,
+    /// Installs that ended in a sealed slot.
+    pub installs: u64,
+    /// How long these took, from the first byte fetched to the seal, in milliseconds.
+    pub install_ms: u64,
+    /// Installs that failed.
+    pub failures: u64,
+    /// Times that something was rolled back.
+    pub rollbacks: u64,
 }
 
 /// A component, and what is installed of it.

@@ -1,5 +1,8 @@
 //! The command line.
 
+#[cfg(feature = "make")]
+pub(crate) mod publish;
+
 use crate::progress::Mode;
 #[cfg(feature = "make")]
 use clap::ValueEnum;
@@ -43,6 +46,8 @@ pub(crate) enum Verb {
     Diff(Diff),
     #[cfg(feature = "make")]
     Sign(Sign),
+    #[cfg(feature = "make")]
+    Publish(publish::Publish),
     Apply(Apply),
     Inspect(Inspect),
     Verify(Verify),
@@ -566,8 +571,10 @@ pub(crate) struct Log {
 /// What an early-boot unit calls: hear the boot loaders, spend a try of each trial, or fall back
 ///
 /// Then mounts and boot loaders are made to follow the record. The slot that was started is read from the kernel's
-/// command line (`siding.NAME=SLOT`), tries and turn from the loaders that projections.toml in the store names. Call it
-/// once a start: each call spends a try. Exit code 4: another slot was started than the one that is active now.
+/// command line (`siding.NAME=SLOT:TURN`, or without the turn), tries from the loaders that projections.toml in the store
+/// names. Call it once a start: each call spends a try, but for what a boot loader starts that says its turn, once the
+/// start is noted in $RUNTIME_DIRECTORY or /run/siding. Exit code 4: another slot was started than the one that is
+/// active now.
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: ExecStart=/usr/bin/siding boot")]
 pub(crate) struct Boot {

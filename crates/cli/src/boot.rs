@@ -8,22 +8,30 @@ use crate::project::Following;
 use crate::time::now;
 use serde_json::{Value, json};
 use siding_image::Component;
-use siding_projection::Projections;
+use siding_projection::{Projections, Start};
 use siding_slot::{Booted, Slot, State, Store};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Hears the boot loaders first, then changes the record, then tells them what has changed.
+/// Hears the boot loaders first, then changes the record, then tells them what has changed. A start that was counted
+/// already changes nothing in the record.
 pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
     let cmdline = cmdline(&args.started)?;
     let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
     let following = Following::of(store.root());
     let seen = following.seen(store.state(), &cmdline);
-    let entries = store.boot_with(&seen, now())?;
+    let start = Start::here(store.root(), &notes());
+    let counted = start.as_ref().is_some_and(|start| start.is_counted(store.state(), &cmdline));
+    let (entries, nothing) = match counted {
+        true => (Vec::new(), "this start of the device is counted already"),
+        false => (store.boot_with(&seen, now())?, "nothing is on trial"),
+    };
+    // Without the note another call in this start counts once more, and that is all.
+    drop(start.map(|start| start.note(store.state(), &cmdline)));
     let followed = following.follow(&store);
     let strays = strays(store.state(), &seen);
-    let mut reply = told(&entries, "nothing is on trial");
+    let mut reply = told(&entries, nothing);
     if !strays.is_empty() {
         let text: String = strays.iter().map(Stray::text).collect();
         reply =
@@ -39,6 +47,12 @@ pub(crate) fn cmdline(args: &StartedArgs) -> Result<String, Failure> {
         Some(path) => read(path).map_err(|error| Failure::io("read", path, &error)),
         None => Ok(read(Path::new("/proc/cmdline")).unwrap_or_default()),
     }
+}
+
+/// Where it is noted that a start was counted: a directory that no restart leaves anything in.
+fn notes() -> PathBuf {
+    let named = std::env::var_os("RUNTIME_DIRECTORY").filter(|named| !named.is_empty());
+    named.map_or_else(|| PathBuf::from("/run/siding"), PathBuf::from)
 }
 
 /// Components of which this start of the device runs another slot than the active one, as the kernel's command line

@@ -146,7 +146,8 @@ mod private {
             PublicKey(self.0.verifying_key())
         }
 
-        pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        /// The key's Ed25519 signature over `message`, for what is no patch: the metadata of a repository.
+        pub fn sign(&self, message: &[u8]) -> [u8; 64] {
             self.0.sign(message).to_bytes()
         }
     }
@@ -158,6 +159,11 @@ mod private {
     }
 
     impl PublicKey {
+        /// The key's 32 bytes, as RFC 8032 has them.
+        pub fn to_bytes(&self) -> [u8; 32] {
+            self.0.to_bytes()
+        }
+
         /// The key as PEM text.
         pub fn to_pem(&self) -> Result<String, Error> {
             self.0.to_public_key_pem(LineEnding::LF).map_err(|e| Error::Key(e.to_string()))

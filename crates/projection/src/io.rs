@@ -112,6 +112,12 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A file that is only of use until the next start; its directory is made.
+pub(crate) fn write_note(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(path, bytes)
+}
+
 /// What a file or directory is, whatever its names.
 pub(crate) fn id(path: &Path) -> io::Result<(u64, u64)> {
     path.metadata().map(|meta| (meta.dev(), meta.ino()))

@@ -1,6 +1,7 @@
 //! A lab: a directory with keys, images and a store, in which the real `siding` is run.
 #![allow(dead_code)] // each test uses its own part
 
+pub(crate) mod grub;
 pub(crate) mod holder;
 pub(crate) mod tree;
 
@@ -145,6 +146,7 @@ impl Lab {
 
     pub(crate) fn command_of(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_siding"));
+        command.env("RUNTIME_DIRECTORY", self.path("run"));
         for name in ["SIDING_STORE", "SIDING_PRODUCT", "SIDING_KILL_AT", "SOURCE_DATE_EPOCH"] {
             command.env_remove(name);
         }

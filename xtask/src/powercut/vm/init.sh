@@ -30,6 +30,7 @@ sums() {
 booted() {
     slot=$(sed -n 's/.*siding\.rootfs=\([a-z]*\).*/\1/p' /proc/cmdline)
     echo "FACT booted ${slot:-none}"
+    echo "FACT turn $(sed -n 's/.*siding\.rootfs=[a-z]*:\([0-9]*\).*/\1/p' /proc/cmdline)"
     case $slot in
         a) mount -t ext4 -o ro ${disk}p4 /root-slot ;;
         b) mount -t ext4 -o ro ${disk}p5 /root-slot ;;

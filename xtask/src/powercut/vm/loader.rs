@@ -73,23 +73,29 @@ impl Loader {
         Ok(())
     }
 
-    /// Whether what was started follows from the variables, and those from what was found in the record.
+    /// The slot it started at this start.
+    pub(super) fn started(&self) -> &str {
+        &self.started.1
+    }
+
+    /// Whether what was started follows from the variables, and those from what was found in the record; `turn` is the
+    /// one on the kernel's command line.
     ///
     /// Only a switch that was not acknowledged may be unknown to the loader.
     pub(super) fn check(
         &self,
-        booted: &str,
+        (booted, turn): (&str, Option<u64>),
         environment: &Environment,
         found: &Component,
         stale: bool,
     ) -> Judged<()> {
         let (told, slot) = &self.started;
-        if booted != slot || environment != told {
+        if booted != slot || turn != told.turn || environment != told {
             return Err(format!(
-                "GRUB said {told:?}, slot {slot}; running is slot {booted} with {environment:?}"
+                "GRUB said {told:?}, slot {slot}; running is slot {booted} of turn {turn:?} with {environment:?}"
             ));
         }
-        let turn = environment.turn.unwrap_or(0);
+        let turn = turn.unwrap_or(0);
         let gave_up = found.trial.is_some() && environment.tries == Some(0) && booted == environment.back;
         match turn.cmp(&found.turn) {
             std::cmp::Ordering::Equal if booted == found.active || gave_up => Ok(()),

@@ -101,7 +101,7 @@ impl Story {
     fn verb(&mut self, machine: &mut Machine, verb: Verb) -> Told<()> {
         let words = verb.words();
         let name = verb.name();
-        self.begun.push(Begun::new(verb));
+        self.begun.push(Begun::new(verb, self.loader.started()));
         let began = Instant::now();
         self.doing = name.to_owned();
         let answer = machine.ask(&words)?;
@@ -169,7 +169,7 @@ impl Story {
         let Some(held) = found.0.get(ROOTFS) else { return Ok(()) };
         let fact = |name: &str| booted.iter().find_map(|fact| fact.strip_prefix(name)).unwrap_or_default();
         let slot = fact("booted ");
-        self.loader.check(slot, environment, held, stale)?;
+        self.loader.check((slot, fact("turn ").parse().ok()), environment, held, stale)?;
         self.loader.check_trial(held)?;
         for (slot, version) in held.sealed() {
             let expected =

@@ -34,6 +34,8 @@ pub(super) enum Verb {
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
     pub(super) verb: Verb,
+    /// The slot of `rootfs` that the loader had started then.
+    started: String,
     /// It said that it is done.
     pub(super) acknowledged: bool,
 }
@@ -77,10 +79,10 @@ impl Verb {
         }
     }
 
-    /// The lines that follow from it in this world, in order, after those of opening the store.
-    fn wants(&self, world: &World) -> Vec<Want> {
+    /// The lines that follow from it in this world, in order, after those of opening the store; `started` is the slot
+    /// of `rootfs` that runs.
+    fn wants(&self, world: &World, started: &str) -> Vec<Want> {
         let want = |event, component: &String, must| Want { event, component: component.clone(), must };
-        let trials = || world.0.iter().filter_map(|(name, held)| held.trial.map(|tries| (name, tries)));
         match self {
             Self::Boot => {
                 let mut wants = Vec::new();
@@ -119,8 +121,13 @@ impl Verb {
             Self::Switch { waiting, .. } => {
                 waiting.iter().map(|(name, _)| want("switch", name, true)).collect()
             }
-            // What its loader has not started yet is left on trial.
-            Self::Confirm => trials().map(|(name, _)| want("confirm", name, name != ROOTFS)).collect(),
+            // What its loader has not started yet is left on trial, and all else is confirmed.
+            Self::Confirm => {
+                let runs = |name: &str, active: &str| name != ROOTFS || active == started;
+                let trials =
+                    world.0.iter().filter(|(name, held)| held.trial.is_some() && runs(name, &held.active));
+                trials.map(|(name, _)| want("confirm", name, true)).collect()
+            }
             Self::Rollback { component } => vec![want("rollback", component, true)],
             Self::Remove { component } => vec![want("remove", component, true)],
             Self::Vacuum => {
@@ -132,8 +139,8 @@ impl Verb {
 }
 
 impl Begun {
-    pub(super) fn new(verb: Verb) -> Self {
-        Self { verb, acknowledged: false }
+    pub(super) fn new(verb: Verb, started: &str) -> Self {
+        Self { verb, started: started.to_owned(), acknowledged: false }
     }
 
     /// The world after these lines, if it is this verb that they follow from.
@@ -143,7 +150,7 @@ impl Begun {
             |held: &&super::world::Component| held.slots.values().any(|held| *held == Held::Staging);
         let opened = world.0.iter().filter(|(_, held)| is_staging(held)).map(|(name, _)| name.clone());
         let opening = opened.map(|component| Want { event: "abandon", component, must: false });
-        let mut wants = opening.chain(self.verb.wants(world)).peekable();
+        let mut wants = opening.chain(self.verb.wants(world, &self.started)).peekable();
         let mut world = world.clone();
         for line in lines {
             let fits = |want: &Want| {

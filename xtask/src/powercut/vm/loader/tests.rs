@@ -41,11 +41,12 @@ fn a_loader_may_give_up_once_the_tries_are_gone_and_be_stale_only_after_a_cut() 
     let loader = started(&["LOADER slot=b back=a tries=0 turn=7 boot=a"]);
     assert_eq!(loader.gave_up, 1);
     let (told, _) = loader.started.clone();
-    loader.check("a", &told, &on_trial(2, 1, 7), false).unwrap();
-    loader.check("b", &told, &on_trial(2, 1, 7), false).unwrap_err();
+    loader.check(("a", Some(7)), &told, &on_trial(2, 1, 7), false).unwrap();
+    loader.check(("b", Some(7)), &told, &on_trial(2, 1, 7), false).unwrap_err();
+    loader.check(("a", None), &told, &on_trial(2, 1, 7), false).unwrap_err();
 
     let loader = started(&["LOADER slot=a back= tries= turn=6 boot=a"]);
     let (told, _) = loader.started.clone();
-    loader.check("a", &told, &on_trial(2, 2, 7), true).unwrap();
-    loader.check("a", &told, &on_trial(2, 2, 7), false).unwrap_err();
+    loader.check(("a", Some(6)), &told, &on_trial(2, 2, 7), true).unwrap();
+    loader.check(("a", Some(6)), &told, &on_trial(2, 2, 7), false).unwrap_err();
 }

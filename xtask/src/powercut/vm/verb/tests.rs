@@ -3,10 +3,14 @@ use super::super::world::{Line, World};
 
 /// Lines of a log, as `SEQUENCE EVENT FROM TO SLOT REASON`, `-` for what is not there.
 fn lines(text: &str) -> Vec<Line> {
+    lines_of("app", text)
+}
+
+fn lines_of(component: &str, text: &str) -> Vec<Line> {
     let line = |(at, line): (usize, &str)| {
         let words: Vec<&str> = line.split('|').map(str::trim).collect();
-        let mut value =
-            serde_json::json!({ "at": at, "component": "app", "sequence": words[0].parse::<u64>().unwrap() });
+        let sequence = words[0].parse::<u64>().unwrap();
+        let mut value = serde_json::json!({ "at": at, "component": component, "sequence": sequence });
         for (name, word) in ["event", "from", "to", "slot", "reason"].iter().zip(&words[1..]) {
             if *word != "-" {
                 value[name] = (*word).into();
@@ -18,13 +22,17 @@ fn lines(text: &str) -> Vec<Line> {
 }
 
 fn world(text: &str) -> World {
+    world_of("app", text)
+}
+
+fn world_of(component: &str, text: &str) -> World {
     let mut world = World::default();
-    lines(text).iter().for_each(|line| world.apply(line).unwrap());
+    lines_of(component, text).iter().for_each(|line| world.apply(line).unwrap());
     world
 }
 
 fn begun(verb: Verb, acknowledged: bool) -> Begun {
-    Begun { acknowledged, ..Begun::new(verb) }
+    Begun { acknowledged, ..Begun::new(verb, "base") }
 }
 
 const ON_TRIAL: &str = "
@@ -45,6 +53,18 @@ fn a_verb_that_was_cut_may_have_happened_or_not() {
 fn an_acknowledged_verb_without_its_line_is_found() {
     let why = explain(&world(ON_TRIAL), &[begun(Verb::Confirm, true)], &[]).unwrap_err();
     assert!(why.contains("the log has no confirm of app"), "{why}");
+}
+
+#[test]
+fn the_root_file_system_is_confirmed_exactly_when_it_runs() {
+    let on_trial = world_of("rootfs", ON_TRIAL);
+    let confirm = |started: &str| [Begun { acknowledged: true, ..Begun::new(Verb::Confirm, started) }];
+    let line = lines_of("rootfs", "5 | confirm | 1 (a) | - | a");
+    assert_eq!(explain(&on_trial, &confirm("a"), &line).unwrap().0["rootfs"].trial, None);
+    let why = explain(&on_trial, &confirm("a"), &[]).unwrap_err();
+    assert!(why.contains("the log has no confirm of rootfs"), "{why}");
+    assert_eq!(explain(&on_trial, &confirm("base"), &[]), Ok(on_trial.clone()));
+    explain(&on_trial, &confirm("base"), &line).unwrap_err();
 }
 
 #[test]
