@@ -4,10 +4,10 @@ use super::stage::PATIENCE;
 use super::{Agent, kept};
 use crate::Error;
 use crate::health::{self, Checks, Health, health};
-use crate::memory::{Memory, Told};
+use crate::memory::{Memory, Pending, Told};
 use crate::restart::{Move, Plan};
 use siding_image::Component;
-use siding_slot::{Snapshot, Store};
+use siding_slot::{REBOOT, Snapshot, Store};
 use std::time::Duration;
 
 impl Agent<'_> {
@@ -22,6 +22,7 @@ impl Agent<'_> {
             self.note_left(&left.restarted, &set)?;
         }
         self.go_on(told)?;
+        self.restart_asked(told)?;
         self.ask(told)
     }
 
@@ -52,6 +53,38 @@ impl Agent<'_> {
         }
         let plan = Plan::prepare(&view, &moves, self.host)?;
         self.restart(plan, &switching.release, told)
+    }
+
+    /// A person wants what waits for a restart to be used now. The device itself is not restarted.
+    fn restart_asked(&self, told: &mut Vec<Told>) -> Result<(), Error> {
+        let memory = Memory::load(self.store).map_err(kept)?;
+        let Some(pending) =
+            memory.pending.filter(|pending| memory.restart_asked && pending.boot == self.boot)
+        else {
+            return Ok(());
+        };
+        let view = Store::view(self.store)?;
+        let moves = view.state().components().filter(|(name, _)| pending.components.contains(name.as_str()));
+        let moves: Vec<Move> =
+            moves.map(|(name, held)| Move { component: name.clone(), to: held.active }).collect();
+        let reboot = |word: &String| word == REBOOT;
+        let words = pending.words.iter().filter(|word| !reboot(word)).count();
+        if words > 0 {
+            let plan = Plan::prepare(&view, &moves, self.host)?;
+            self.restart(plan, "", told)?;
+        }
+        let done = |memory: &mut Memory| {
+            memory.restart_asked = false;
+            if let Some(pending) = memory.pending.as_mut().filter(|pending| pending.words.iter().any(reboot))
+            {
+                pending.words.retain(reboot);
+            } else {
+                // From now on it is tried out.
+                memory.pending =
+                    memory.pending.take().map(|pending| Pending { boot: String::new(), ..pending });
+            }
+        };
+        Memory::update(self.store, done).map(drop).map_err(kept)
     }
 
     /// Asks about what this agent put on trial and what runs by now, and keeps it or leaves it.
