@@ -55,6 +55,7 @@ pub fn picture(of: &Sources<'_>) -> View {
         },
         restart_pending: pending.map(|pending| pending.words.clone()).unwrap_or_default(),
         history: happened(&log, of.told),
+        totals: None,
     }
 }
 
