@@ -1,5 +1,8 @@
 //! The command line.
 
+#[cfg(feature = "make")]
+pub(crate) mod publish;
+
 use crate::progress::Mode;
 #[cfg(feature = "make")]
 use clap::ValueEnum;
@@ -43,6 +46,8 @@ pub(crate) enum Verb {
     Diff(Diff),
     #[cfg(feature = "make")]
     Sign(Sign),
+    #[cfg(feature = "make")]
+    Publish(publish::Publish),
     Apply(Apply),
     Inspect(Inspect),
     Verify(Verify),

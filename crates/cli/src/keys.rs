@@ -41,7 +41,7 @@ fn trust(paths: &[PathBuf], threshold: usize) -> Result<Trust, Failure> {
     Ok(Trust::new(keys?, threshold)?)
 }
 
-fn public(path: &Path) -> Result<PublicKey, Failure> {
+pub(crate) fn public(path: &Path) -> Result<PublicKey, Failure> {
     let pem = read(path)?;
     if pem.contains("PRIVATE KEY") {
         let message = "is a private key, which stays with the maker; trust is in the public one, .pub";

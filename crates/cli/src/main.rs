@@ -28,6 +28,8 @@ mod output;
 mod plan;
 mod progress;
 mod project;
+#[cfg(feature = "make")]
+mod publish;
 mod restarts;
 mod slots;
 mod status;
@@ -62,6 +64,8 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         Verb::Diff(verb) => make::diff(verb, &show),
         #[cfg(feature = "make")]
         Verb::Sign(verb) => make::sign(verb),
+        #[cfg(feature = "make")]
+        Verb::Publish(verb) => publish::publish(verb, &show),
         #[cfg(feature = "make")]
         Verb::Demo(_) if args.json => Err(Failure::usage("the demo is a story for people; it has no --json")),
         #[cfg(feature = "make")]

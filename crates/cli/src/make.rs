@@ -196,7 +196,7 @@ impl Made<'_> {
     }
 }
 
-fn name_of(step: Step) -> &'static str {
+pub(crate) fn name_of(step: Step) -> &'static str {
     match step {
         Step::Index => "index",
         Step::Match => "match",
