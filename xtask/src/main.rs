@@ -4,8 +4,10 @@
 //! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
 //! * [`loaders`] checks what boot loaders are told with their own tools;
 //! * [`outage`] measures how long a service does not answer while a patch comes into use;
+//! * [`page`] looks at the local page in a browser;
 //! * [`plot`] draws the corpus' tables;
 //! * [`powercut`] cuts the power and fails the disk under the real binary;
+//! * [`scale`] makes a release with Dask, Ray and Slurm;
 //! * [`scaling`] measures what an apply costs as images grow and their change does not;
 //! * [`simulate`] is the long run of the simulated power cuts.
 
@@ -16,9 +18,11 @@ mod loaders;
 mod machine;
 mod measure;
 mod outage;
+mod page;
 mod plot;
 mod powercut;
 mod report;
+mod scale;
 mod scaling;
 mod simulate;
 mod tools;
@@ -36,8 +40,10 @@ fn main() -> ExitCode {
         Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
         Some((chore, rest)) if chore == "loaders" => loaders::run(rest),
         Some((chore, rest)) if chore == "outage" => outage::run(rest),
+        Some((chore, rest)) if chore == "page" => page::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
         Some((chore, rest)) if chore == "powercut" => powercut::run(rest),
+        Some((chore, rest)) if chore == "scale-out" => scale::run(rest),
         Some((chore, rest)) if chore == "scaling" => scaling::run(rest),
         Some((chore, rest)) if chore == "simulate" => simulate::run(rest),
         _ => Err([
@@ -45,8 +51,10 @@ fn main() -> ExitCode {
             instructions::USAGE,
             loaders::USAGE,
             outage::USAGE,
+            page::USAGE,
             plot::USAGE,
             powercut::USAGE,
+            scale::USAGE,
             scaling::USAGE,
             simulate::USAGE,
         ]

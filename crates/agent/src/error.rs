@@ -44,6 +44,11 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// What the agent keeps of its own cannot be read or written.
+    Memory {
+        /// The system's answer.
+        source: io::Error,
+    },
     /// There is nothing that could say whether what is on trial works.
     NoChecks {
         /// Where programs were looked for.
@@ -121,6 +126,10 @@ impl fmt::Display for Error {
             Self::Proc { path, source } => {
                 write!(f, "cannot list the processes in {}: {source}", path.display())
             }
+            Self::Memory { source } => write!(
+                f,
+                "what the agent remembers, in the store's directory agent, cannot be read or written: {source}"
+            ),
             Self::NoChecks { dir } => write!(
                 f,
                 "nobody can say whether what is on trial works: put executable programs into {}, or name units with --unit; `siding confirm` keeps it without asking",
@@ -169,7 +178,7 @@ impl std::error::Error for Error {
             Self::Apply(error) => Some(error),
             Self::Slot(error) => Some(error),
             Self::Source(error) => Some(error),
-            Self::Proc { source, .. } | Self::Checks { source, .. } => Some(source),
+            Self::Proc { source, .. } | Self::Checks { source, .. } | Self::Memory { source } => Some(source),
             _ => None,
         }
     }

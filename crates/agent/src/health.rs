@@ -132,6 +132,19 @@ pub fn deadline(
     Ok((!left.entries.is_empty()).then_some(left))
 }
 
+/// Changes the store so that components are left, has everything follow it, and restarts their users.
+///
+/// Once this returned Ok, the change survives a power cut. `follow` is called as by [`health`].
+pub(crate) fn leave_by(
+    root: &Path,
+    set: &[Component],
+    host: &Host,
+    write: impl FnOnce(&mut Store) -> siding_slot::Result<Vec<LogEntry>>,
+    follow: &mut dyn FnMut(&Snapshot),
+) -> Result<Left, Error> {
+    leave(Store::open_patiently(root, PATIENCE)?, set, host, write, follow)
+}
+
 /// How long is waited for another process to let go of the store.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -18,8 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 mod history;
+pub(crate) use history::DECIDE;
 pub use history::{Told, history, tell};
 
 /// What is remembered.
@@ -186,14 +188,19 @@ pub fn device_id(store: &Path) -> io::Result<DeviceId> {
 pub struct Turn(#[allow(dead_code, reason = "it is held, not read")] File);
 
 impl Turn {
-    /// Takes it, or says that another agent has it (`None`).
+    /// Takes it, or says that another agent has it for longer than a moment (`None`).
     pub fn take(store: &Path) -> io::Result<Option<Self>> {
+        const MOMENT: Duration = Duration::from_secs(1);
+        const POLL: Duration = Duration::from_millis(20);
         durable::make_dir(&path(store, ""))?;
-        let file = File::create(path(store, "lock"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+        let (file, begun) = (File::create(path(store, "lock"))?, Instant::now());
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < MOMENT => std::thread::sleep(POLL),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

@@ -70,12 +70,18 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     let what = &args.what;
     let trust = keys::device_trust(&what.trust, &what.store.store)?;
     let mut store = open(&what.store)?;
-    let following = if args.switch { Following::checked(store.root())? } else { Following::nothing() };
+    let following = if args.switch { Following::checked(store.root())? } else { Following::of(store.root()) };
+    let before = store.state().clone();
     // What restarts is prepared between the seal and the switch.
     let switch = (args.switch && !args.restart).then(|| terms(&args.trial));
     let request = Request { switch, check: !args.no_check, ..request(what) };
     let patch = reader(&what.patch)?;
-    let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show)?;
+    let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show);
+    if done.is_err() || args.restart {
+        // What comes next may fail, and the slot that was written may have been the way back.
+        drop(Store::view(store.root()).map(|now| following.follow_since(&before, &now)));
+    }
+    let done = done?;
     show.finish();
     if args.restart && done.outcome != Outcome::WasActive {
         return switched_and_restarted(store, &following, done, args);
@@ -83,7 +89,9 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     let restart = done.switched && !done.restart.is_empty();
     let text = installed_text(&done, store.state(), request.check);
     let reply = Reply::new(text, installed_json(&done)).needs_restart(restart);
-    Ok(following.follow(&store).tell(reply))
+    let followed =
+        if args.switch { following.follow(&store) } else { following.follow_since(&before, &store) };
+    Ok(followed.tell(reply))
 }
 
 fn switched_and_restarted(
@@ -174,6 +182,7 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
+/// Nothing has to follow: it empties no slot that is in use, and no way back that was not denied.
 pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
     let freed = open(&args.store)?.vacuum(now())?;
     let mut text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));

@@ -154,6 +154,12 @@ impl From<siding_slot::Error> for Failure {
             siding_slot::Error::Refused(Refusal::BelowFloor { .. }) => Code::NotTrusted,
             error => code_of_slot(error.kind()),
         };
+        // A command of a projection waits for a store that is not given back before it ends.
+        if code == Code::Busy && std::env::var_os(siding_projection::MARK).is_some() {
+            let hint = "this runs as a projection's command, whose caller holds the store until it ends: use the \
+                        SIDING_ variables or `siding status`, and change the store later";
+            return Self::new(code, format!("{error} ({hint})"));
+        }
         Self::new(code, error)
     }
 }

@@ -9,7 +9,7 @@ use crate::failure::{Code, Failure};
 use crate::output::{Reply, plain};
 use serde_json::{Value, json};
 use siding_image::Component;
-use siding_projection::{Done, Error, Projections};
+use siding_projection::{Agreement, Compared, Done, Error, Projections};
 use siding_slot::{Booted, Snapshot, State};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,20 +32,35 @@ impl Following {
         Ok(Self { projections: Ok(projections) })
     }
 
-    /// For verbs that change nothing that could be followed.
-    pub(crate) fn nothing() -> Self {
-        Self { projections: Ok(Projections::default()) }
-    }
-
     /// What the boot loaders did this boot. Without a file that makes sense it is not known which orders they had,
     /// so that nothing is held against them.
     pub(crate) fn seen(&self, state: &State, cmdline: &str) -> BTreeMap<Component, Booted> {
         self.projections.as_ref().map_or_else(|_| BTreeMap::new(), |all| all.seen(state, cmdline))
     }
 
+    /// Makes only that follow which has something else to say since the state was `before`: for verbs that mostly change
+    /// nothing that follows the record. A file that makes no sense is told only if something should have followed.
+    pub(crate) fn follow_since(&self, before: &State, store: &Snapshot) -> Followed {
+        let after = store.state();
+        let told = |state: &State| -> Vec<_> {
+            state.components().map(|(name, held)| (name.clone(), held.active, held.way_back())).collect()
+        };
+        match &self.projections {
+            Ok(all) => Self { projections: Ok(all.changed(before, after)) }.follow(store),
+            Err(_) if told(before) == told(after) => Followed::default(),
+            Err(_) => self.follow(store),
+        }
+    }
+
     /// The turn that a component's boot loader has been told.
     pub(crate) fn told_turn(&self, component: &Component) -> Option<u64> {
         self.projections.as_ref().ok()?.told_turn(component)
+    }
+
+    /// Whether each projection says what the record does; nothing is changed. The error is why it is not known what is
+    /// to follow.
+    pub(crate) fn compare(&self, store: &Snapshot) -> Result<Vec<Compared>, String> {
+        self.projections.as_ref().map(|all| all.compare(store)).map_err(ToString::to_string)
     }
 
     /// Makes everything follow the record.
@@ -146,6 +161,17 @@ impl Followed {
             self.unread.iter().map(|why| json!({ "component": null, "projection": null, "why": why }));
         (changed.collect(), failed.chain(unread).collect())
     }
+}
+
+/// One projection as `siding status --json` has it.
+pub(crate) fn compared_json(compared: &Compared) -> Value {
+    let (agrees, says, why) = match &compared.agreement {
+        Agreement::Agrees => (Some(true), None, None),
+        Agreement::Stale { says } => (Some(false), Some(says), None),
+        Agreement::Unknown { why } => (None, None, Some(why.clone())),
+        _ => (None, None, None),
+    };
+    json!({ "projection": compared.projection, "agrees": agrees, "says": says, "why": why })
 }
 
 pub(crate) fn project(args: &Project) -> Result<Reply, Failure> {

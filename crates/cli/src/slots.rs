@@ -4,13 +4,15 @@ use crate::args::{SlotName, Verify};
 use crate::bytes::size;
 use crate::failure::{Code, Failure};
 use crate::output::{Paint, Reply, plain};
+use crate::project::Following;
 use crate::time::now;
 use serde_json::json;
 use siding_agent::{Damage, check};
 use siding_image::Component;
 use siding_slot::{ComponentState, SealedImage, Slot, Snapshot, State, Store, Verified};
 
-/// Without `--condemn` the store's lock is not taken, so that a long read holds nobody up.
+/// Without `--condemn` the store's lock is not taken, so that a long read holds nobody up. With it the slot that is
+/// emptied may be the way back, which boot loaders are told.
 pub(crate) fn verify(args: &Verify) -> Result<Reply, Failure> {
     let root = &args.store.store;
     let mut store = if args.condemn { Some(Store::open(root)?) } else { None };
@@ -18,23 +20,9 @@ pub(crate) fn verify(args: &Verify) -> Result<Reply, Failure> {
         Some(store) => Snapshot::clone(store),
         None => Store::view(root)?,
     };
-    let mut found = Vec::new();
-    for (component, slot, image) in chosen(&args.slot, view.state())? {
-        let checked = check(&view, &component, slot)?;
-        let mut finding = Finding { checked, component, slot, image, condemned: false, replaced: false };
-        let may_condemn = Slot::PATCHED.contains(&slot) && !finding.is_active(view.state());
-        match (&finding.checked, &mut store) {
-            (Err(damage), Some(store)) if may_condemn => {
-                let reason = format!("its image is damaged: {damage}");
-                store.condemn(&finding.component, slot, &reason, now())?;
-                finding.condemned = true;
-            }
-            // Whoever has the lock may have written the slot anew meanwhile.
-            (Err(_), None) => finding.replaced = finding.is_replaced(Store::view(root)?.state()),
-            _ => {}
-        }
-        found.push(finding);
-    }
+    let found = examine(args, &view, &mut store);
+    let followed = store.as_ref().map(|store| Following::of(root).follow_since(view.state(), store));
+    let found = found?;
     let damaged = found.iter().any(Finding::is_bad);
     let text = match found.is_empty() {
         true => "nothing is sealed there".to_owned(),
@@ -42,7 +30,30 @@ pub(crate) fn verify(args: &Verify) -> Result<Reply, Failure> {
     };
     let slots: Vec<_> = found.iter().map(|finding| finding.json(view.state())).collect();
     let reply = Reply::new(text, json!({ "ok": !damaged, "slots": slots }));
+    let reply = followed.iter().fold(reply, |reply, followed| followed.tell(reply));
     Ok(if damaged { reply.ends_with(Code::Corrupt) } else { reply })
+}
+
+/// Reads every slot that is meant; with a store that may be written, those that are damaged are emptied.
+fn examine(args: &Verify, view: &Snapshot, store: &mut Option<Store>) -> Result<Vec<Finding>, Failure> {
+    let mut found = Vec::new();
+    for (component, slot, image) in chosen(&args.slot, view.state())? {
+        let checked = check(view, &component, slot)?;
+        let mut finding = Finding { checked, component, slot, image, condemned: false, replaced: false };
+        let may_condemn = Slot::PATCHED.contains(&slot) && !finding.is_active(view.state());
+        match (&finding.checked, &mut *store) {
+            (Err(damage), Some(store)) if may_condemn => {
+                let reason = format!("its image is damaged: {damage}");
+                store.condemn(&finding.component, slot, &reason, now())?;
+                finding.condemned = true;
+            }
+            // Whoever has the lock may have written the slot anew meanwhile.
+            (Err(_), None) => finding.replaced = finding.is_replaced(Store::view(&args.store.store)?.state()),
+            _ => {}
+        }
+        found.push(finding);
+    }
+    Ok(found)
 }
 
 /// The sealed slots that are meant, each once, in order of name.

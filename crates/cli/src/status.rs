@@ -5,10 +5,11 @@ use crate::boot::cmdline;
 use crate::bytes::size;
 use crate::failure::{Code, Failure};
 use crate::output::{Paint, Reply, plain, table};
-use crate::project::Following;
+use crate::project::{Following, compared_json};
 use crate::time::now;
 use serde_json::{Value, json};
 use siding_image::Component;
+use siding_projection::{Agreement, Compared};
 use siding_slot::{
     Booted, ComponentState, Held, LogEntry, NextBoot, Slot, Snapshot, Store, What, date, next_boot,
 };
@@ -18,17 +19,32 @@ pub(crate) fn status(args: &Status) -> Result<Reply, Failure> {
     let components = chosen(&args.components, &store)?;
     let following = Following::of(store.root());
     let mut seen = following.seen(store.state(), &cmdline(&args.started)?);
-    // What its loader acted on at the last start is past; here it matters what it has been told since.
+    // The order that its loader acted on at the last start is past; here it matters what it has been told since.
     seen.iter_mut().for_each(|(name, booted)| booted.turn = following.told_turn(name));
-    let seen = |name: &Component| seen.get(name).copied().unwrap_or_default();
+    let compared = following.compare(&store);
+    let (unread, compared) = (compared.as_ref().err(), compared.as_deref().unwrap_or_default());
+    let loader = |name: &Component| Loader {
+        seen: seen.get(name).copied().unwrap_or_default(),
+        projections: compared.iter().filter(|compared| compared.component == *name).collect(),
+    };
     let text: Vec<String> =
-        components.iter().map(|(name, state)| component_text(&store, name, state, seen(name))).collect();
+        components.iter().map(|(name, state)| component_text(&store, name, state, &loader(name))).collect();
     let text = match text.is_empty() {
         true => "the store is empty; put a component's base in place with `siding init`".to_owned(),
         false => text.join("\n"),
     };
-    let json = components.iter().map(|(name, state)| component_json(&store, name, state, seen(name)));
-    Ok(Reply::new(text, json!({ "store": args.store.store, "components": json.collect::<Vec<_>>() })))
+    let json = components.iter().map(|(name, state)| component_json(&store, name, state, &loader(name)));
+    let json = json!({
+        "store": args.store.store, "components": json.collect::<Vec<_>>(), "projections_unread": unread,
+    });
+    Ok(Reply::new(text, json))
+}
+
+/// What is known of what follows a component's record.
+struct Loader<'a> {
+    /// What was started, and which turn the boot loader has been told since.
+    seen: Booted,
+    projections: Vec<&'a Compared>,
 }
 
 fn chosen<'a>(
@@ -45,7 +61,7 @@ fn chosen<'a>(
 }
 
 /// One component: a headline, its slots, what comes next, what can be done.
-fn component_text(store: &Snapshot, name: &Component, state: &ComponentState, seen: Booted) -> String {
+fn component_text(store: &Snapshot, name: &Component, state: &ComponentState, loader: &Loader<'_>) -> String {
     let paint = Paint::stdout();
     let version = state.active_image().map(|image| image.version.to_string()).unwrap_or_default();
     let headline = match &state.trial {
@@ -63,7 +79,7 @@ fn component_text(store: &Snapshot, name: &Component, state: &ComponentState, se
     let slots = Slot::ALL.iter().filter(|slot| state.places.is_none() || **slot != Slot::Base);
     let rows: Vec<Vec<String>> = slots.map(|slot| slot_row(store, name, state, *slot)).collect();
     text += &table(&rows, &[]);
-    for (label, line) in facts(store, name, state, seen) {
+    for (label, line) in facts(store, name, state, loader) {
         text += &format!("  {label}: {line}\n");
     }
     text
@@ -104,7 +120,7 @@ fn facts(
     store: &Snapshot,
     name: &Component,
     state: &ComponentState,
-    seen: Booted,
+    loader: &Loader<'_>,
 ) -> Vec<(&'static str, String)> {
     let mut facts = vec![("path", store.current_path(name).display().to_string())];
     if let Some(places) = &state.places {
@@ -129,7 +145,7 @@ fn facts(
     if state.floor > 0 {
         facts.push(("security epoch", format!("never below {}", state.floor)));
     }
-    facts.extend(loader_facts(name, state, seen));
+    facts.extend(loader_facts(state, loader));
     facts.push(("next restart", next_text(name, state)));
     // What was removed by hand is not waiting, but can be named; so can what a reverse patch made.
     let goes_back = |slot: &Slot| state.places.is_some() && state.previous != Some(*slot);
@@ -157,20 +173,20 @@ fn facts(
     facts
 }
 
-/// What is to be said of a boot loader that starts the component.
-fn loader_facts(name: &Component, state: &ComponentState, seen: Booted) -> Vec<(&'static str, String)> {
+/// What is to be said of what follows the record: what else runs, and which projections say something else.
+fn loader_facts(state: &ComponentState, loader: &Loader<'_>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    if let Some(started) = seen.slot.filter(|slot| *slot != state.active) {
+    if let Some(started) = loader.seen.slot.filter(|slot| *slot != state.active) {
         let active = image_name(state, state.active);
         facts.push(("running", format!("slot {started} was started; restart to run {active}")));
     }
-    match seen.turn {
-        None => {}
-        Some(turn) if turn == state.turn => facts.push(("boot loader", "follows the record".to_owned())),
-        Some(_) => {
-            let todo = format!("has not heard of the last change to {name}; `siding project` tells it");
-            facts.push(("boot loader", todo));
-        }
+    let stale = |compared: &&Compared| match &compared.agreement {
+        Agreement::Stale { says } => Some(format!("{} says {}", plain(&compared.projection), plain(says))),
+        _ => None,
+    };
+    let stale: Vec<String> = loader.projections.iter().filter_map(stale).collect();
+    if !stale.is_empty() {
+        facts.push(("does not follow", format!("{}; `siding project` makes it follow", stale.join("; "))));
     }
     facts
 }
@@ -200,7 +216,7 @@ fn image_name(state: &ComponentState, slot: Slot) -> String {
     format!("{version} in {slot}")
 }
 
-fn component_json(store: &Snapshot, name: &Component, state: &ComponentState, seen: Booted) -> Value {
+fn component_json(store: &Snapshot, name: &Component, state: &ComponentState, loader: &Loader<'_>) -> Value {
     let slots: serde_json::Map<String, Value> = Slot::ALL
         .into_iter()
         .map(|slot| {
@@ -238,8 +254,9 @@ fn component_json(store: &Snapshot, name: &Component, state: &ComponentState, se
             "tries": trial.terms.tries, "tries_left": trial.tries_left,
             "deadline": trial.terms.deadline, "started": trial.started,
         })),
-        "next_restart": next, "epoch_floor": state.floor, "started": seen.slot.map(Slot::name),
-        "loader_follows": seen.turn.map(|turn| turn == state.turn),
+        "next_restart": next, "epoch_floor": state.floor, "started": loader.seen.slot.map(Slot::name),
+        "loader_follows": loader.seen.turn.map(|turn| turn == state.turn),
+        "projections": loader.projections.iter().map(|compared| compared_json(compared)).collect::<Vec<_>>(),
         "denied": state.denied.iter().map(|denied| json!({
             "digest": denied.digest.to_string(), "version": denied.version.to_string(),
             "reason": denied.reason, "at": denied.at,

@@ -4,56 +4,11 @@
 
 mod common;
 
-use common::{Lab, testdata};
+use common::Lab;
+use common::grub::{block, command, grub, list, loader, with_grub};
 use serde_json::json;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-
-/// A device whose GRUB has an environment block that GRUB's own tool made.
-fn with_grub() -> Lab {
-    let lab = Lab::device();
-    fs::copy(testdata().join("loaders/grub.env"), lab.path("grubenv")).unwrap();
-    list(&lab, &[grub(&lab)]);
-    lab
-}
-
-fn grub(lab: &Lab) -> String {
-    format!("component = 'lib'\nkind = 'grub'\nfile = '{}'", lab.path("grubenv").display())
-}
-
-/// A command that appends a line to the file `told`.
-fn command(lab: &Lab) -> String {
-    let told = lab.path("told");
-    let line = "$SIDING_COMPONENT $SIDING_SLOT $SIDING_TRIES";
-    format!("component = 'lib'\nkind = 'command'\nrun = ['sh', '-c', 'echo {line} >> {}']", told.display())
-}
-
-fn list(lab: &Lab, projections: &[String]) {
-    let text: String = projections.iter().map(|text| format!("[[projection]]\n{text}\n")).collect();
-    lab.write("store/projections.toml", text.as_bytes());
-}
-
-/// What the block says of `lib`: slot, back, tries, turn.
-fn block(lab: &Lab) -> String {
-    let text = String::from_utf8(lab.read("grubenv")).unwrap();
-    assert!(text.len() == 1024 && text.contains("\nboot_success=1\n"), "{text}");
-    let value = |name: &str| {
-        let line = format!("\nsiding_lib_{name}=");
-        text.split_once(&line).map_or("", |(_, rest)| rest.lines().next().unwrap()).to_owned()
-    };
-    ["slot", "back", "tries", "turn"].map(value).join(" ")
-}
-
-/// The loader starts this slot, and has so many tries left after it.
-fn loader(lab: &Lab, slot: &str, tries: Option<u32>) {
-    lab.write("cmdline", format!("ro quiet siding.lib={slot} panic=10\n").as_bytes());
-    let Some(tries) = tries else { return };
-    let text = String::from_utf8(lab.read("grubenv")).unwrap();
-    let at = text.find("\nsiding_lib_tries=").unwrap() + "\nsiding_lib_tries=".len();
-    let mut bytes = text.into_bytes();
-    bytes[at] = b'0' + tries as u8;
-    lab.write("grubenv", &bytes);
-}
 
 #[test]
 fn every_change_is_followed_and_told() {
@@ -175,8 +130,11 @@ fn a_loader_that_has_not_heard_of_the_switch_is_told_and_nothing_is_judged_befor
     lab.run("status --cmdline cmdline")
         .says(&["running: slot base was started; restart to run 1.0 (a) in a"]);
     lab.write("grubenv", &stale);
-    lab.ok("status --cmdline cmdline")
-        .says(&["boot loader: has not heard of the last change", "`siding project`"]);
+    lab.ok("status --cmdline cmdline").says(&[
+        "does not follow: grub ",
+        "says slot base, back to base, turn 0; `siding project` makes it follow",
+    ]);
+    assert_eq!(lab.status("lib")["loader_follows"], json!(false));
     let started = lab.run("boot --cmdline cmdline --json").ends_with(4).json();
     assert_eq!(
         started["started_otherwise"],
@@ -246,6 +204,37 @@ fn what_does_not_run_yet_is_neither_confirmed_nor_rolled_back() {
     lab.write("cmdline", b"siding.lib=a\n");
     lab.ok("confirm --cmdline cmdline").says(&["lib: confirmed 1.0 (a)"]);
     lab.run("boot --cmdline nowhere").ends_with(1).complains(&["cannot read nowhere"]);
+}
+
+#[test]
+fn status_says_which_projections_agree_and_changes_none() {
+    let lab = with_grub();
+    list(&lab, &[grub(&lab), command(&lab)]);
+    lab.ok("project");
+    lab.ok("status").says_not(&["follow"]);
+    let of = |lab: &Lab| lab.status("lib")["projections"].clone();
+    let (agrees, known) = (of(&lab)[0].clone(), of(&lab)[1].clone());
+    assert_eq!(
+        (&agrees["agrees"], &agrees["says"], &agrees["why"]),
+        (&json!(true), &json!(null), &json!(null))
+    );
+    assert_eq!((&known["agrees"], &known["why"]), (&json!(null), &json!("only the command itself knows")));
+
+    let told = lab.read("grubenv");
+    lab.ok("install a.siding --trust maker.pub --switch --tries 1");
+    lab.write("grubenv", &told);
+    lab.ok("status")
+        .says(&["does not follow: grub ", "grubenv says slot base, back to base, turn 0; `siding project`"]);
+    assert_eq!(
+        (&of(&lab)[0]["agrees"], &of(&lab)[0]["says"]),
+        (&json!(false), &json!("slot base, back to base, turn 0"))
+    );
+    assert_eq!(lab.read("grubenv"), told);
+
+    list(&lab, &["component = 'lib'\nkind = 'grab'".to_owned()]);
+    let status = lab.json("status");
+    assert!(status["projections_unread"].as_str().unwrap().contains("unknown kind"), "{status}");
+    assert_eq!(status["components"][0]["projections"], json!([]));
 }
 
 #[test]

@@ -190,11 +190,11 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Brief<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.in_time(cx, |io, cx| io.poll_flush(cx))
+        self.in_time(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.in_time(cx, |io, cx| io.poll_shutdown(cx))
+        self.in_time(cx, AsyncWrite::poll_shutdown)
     }
 }
 

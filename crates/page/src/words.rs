@@ -41,8 +41,8 @@ impl Clock {
         let apart = self.now.abs_diff(at);
         let (count, unit) = match apart {
             0..45 => return if at > self.now { "in a moment" } else { "just now" }.to_owned(),
-            45..5_400 => ((apart + 30) / 60, "minute"),
-            5_400..129_600 => ((apart + 1_800) / 3_600, "hour"),
+            45..3_570 => ((apart + 30) / 60, "minute"),
+            3_570..129_600 => ((apart + 1_800) / 3_600, "hour"),
             129_600..5_184_000 => ((apart + 43_200) / 86_400, "day"),
             5_184_000..63_072_000 => (apart / 2_629_800, "month"),
             _ => (apart / 31_557_600, "year"),
@@ -126,6 +126,7 @@ mod tests {
             (10, "in a moment"),
             (-50, "1 minute ago"),
             (-3_000, "50 minutes ago"),
+            (-3_600, "1 hour ago"),
             (-7_200, "2 hours ago"),
             (86_400 * 2, "in 2 days"),
             (-86_400 * 90, "2 months ago"),

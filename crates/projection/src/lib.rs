@@ -27,6 +27,12 @@
 //! it is 0, and puts `siding.NAME=SLOT:TURN` on the kernel's command line, or `siding.NAME=SLOT` if it knows no turn.
 //! `contrib/` has what makes GRUB, U-Boot and systemd-boot do so.
 //!
+//! A `command` is told by its environment: `SIDING_COMPONENT`, `SIDING_SLOT` (the active one), `SIDING_BACK`,
+//! `SIDING_TRIES` (both empty if there is none), `SIDING_TURN`, `SIDING_IMAGE` (the path of the active image), and
+//! `SIDING_PROJECTION=1`. It runs while the verb that made the change holds the store: verbs that only read, such as
+//! `siding status`, work in it; one that writes finds the store busy. What a command wants to change it leaves to
+//! something that runs later, and does not wait for that.
+//!
 //! The formats are pure, bytes in and bytes out: [`grub`], [`uboot`], [`systemd_boot`], [`efi`]. All input and output
 //! is in one small file.
 //!
@@ -44,6 +50,7 @@
 
 mod config;
 mod error;
+mod follow;
 mod io;
 mod loader;
 mod mount;
@@ -56,16 +63,15 @@ pub mod systemd_boot;
 pub mod uboot;
 
 pub use error::{Error, Failure, Reason};
+pub use follow::{Agreement, MARK};
 pub use start::Start;
 
 use config::{Kind, Projection};
 use siding_image::Component;
-use siding_slot::{Booted, ComponentState, Slot, Snapshot, State};
+use siding_slot::{Booted, Snapshot, State};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-use variables::{Names, Told, Wanted};
+use variables::{Names, Told};
 
 /// What this crate's fallible functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -88,6 +94,17 @@ pub struct Done {
     pub projection: String,
     /// Whether it said something else before. A command is always run and counts as changed.
     pub changed: bool,
+}
+
+/// One projection as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// Of which component.
+    pub component: Component,
+    /// Which projection: its kind and its place.
+    pub projection: String,
+    /// Whether it says what the record does.
+    pub agreement: Agreement,
 }
 
 impl Projections {
@@ -123,14 +140,35 @@ impl Projections {
     /// together in [`Error::Failed`]. Call it with the store's lock held, so that no older record overtakes a newer.
     pub fn apply(&self, snapshot: &Snapshot) -> Result<Vec<Done>> {
         let (mut done, mut failures) = (Vec::new(), Vec::new());
-        for Projection { component, kind } in &self.all {
-            let (component, projection) = (component.clone(), kind.describe());
-            match follow(kind, &component, snapshot) {
+        for following in &self.all {
+            let (component, projection) = (following.component.clone(), following.kind.describe());
+            match follow::follow(following, snapshot) {
                 Ok(changed) => done.push(Done { component, projection, changed }),
                 Err(reason) => failures.push(Failure { component, projection, reason }),
             }
         }
         if failures.is_empty() { Ok(done) } else { Err(Error::Failed { done, failures }) }
+    }
+
+    /// Those that have something else to say since a store's state was `before`; the others need not be made again.
+    #[must_use]
+    pub fn changed(&self, before: &State, after: &State) -> Self {
+        let changed = |projection: &&Projection| follow::is_changed(projection, before, after);
+        Self { all: self.all.iter().filter(changed).cloned().collect() }
+    }
+
+    /// Compares every projection with the record, in the order of the file, and changes nothing. What a command did
+    /// cannot be seen.
+    ///
+    /// Without the store's lock a change that is under way may be seen half done: the record is new, and what follows
+    /// it not yet.
+    pub fn compare(&self, snapshot: &Snapshot) -> Vec<Compared> {
+        let compared = |projection: &Projection| Compared {
+            component: projection.component.clone(),
+            projection: projection.kind.describe(),
+            agreement: follow::compare(projection, snapshot),
+        };
+        self.all.iter().map(compared).collect()
     }
 
     /// What the boot loaders did this boot, by component: which slot they booted and the turn they acted on, from the
@@ -170,62 +208,6 @@ impl Projections {
         };
         let mine = self.all.iter().filter(|projection| projection.component == *component);
         mine.filter_map(told).find(|told| told.turn.is_some()).unwrap_or_default()
-    }
-}
-
-fn follow(kind: &Kind, component: &Component, snapshot: &Snapshot) -> Result<bool, Reason> {
-    let unknown = || {
-        let root = snapshot.root().display();
-        Reason::unfit(format!(
-            "the store {root} has no component {component}; init it, or correct projections.toml"
-        ))
-    };
-    let held = snapshot.state().get(component).ok_or_else(unknown)?;
-    let (wanted, names) = (Wanted::of(held), Names::of(component));
-    let image = snapshot.image_path(component, held.active);
-    let slots = Slot::ALL.map(|slot| snapshot.image_path(component, slot));
-    let mount = |how, at| mount::follow(how, component, &image, &slots, kind_of(held), at);
-    match kind {
-        Kind::Bind { at } => mount(mount::How::Bind, at),
-        Kind::Loop { at, filesystem } => mount(mount::How::Loop(filesystem.as_deref()), at),
-        Kind::Grub { file } => loader::grub(file, &names, wanted),
-        Kind::UBoot(places) => loader::uboot(places, &names, wanted),
-        Kind::SystemdBoot { entries } => loader::systemd_boot(entries, component, wanted),
-        Kind::EfiBootNext { variables, entries } => loader::efi(variables, entries, &names, wanted),
-        Kind::Command { run, limit } => command(run, *limit, component, &image, wanted),
-    }
-}
-
-/// The kind of the active image; a record has no active slot without one.
-fn kind_of(held: &ComponentState) -> siding_image::Kind {
-    held.active_image().map_or(siding_image::Kind::File, |image| image.identity.kind)
-}
-
-fn command(
-    run: &[String],
-    limit: Duration,
-    component: &Component,
-    image: &Path,
-    wanted: Wanted,
-) -> Result<bool, Reason> {
-    let Some((program, args)) = run.split_first() else { return Ok(false) };
-    let mut command = Command::new(program);
-    command.args(args).env("SIDING_COMPONENT", component.as_str()).env("SIDING_SLOT", wanted.active.name());
-    command.env("SIDING_IMAGE", image).env("SIDING_TURN", wanted.turn.to_string());
-    command.env("SIDING_TRIES", wanted.tries.map_or_else(String::new, |tries| tries.to_string()));
-    let program = Path::new(program);
-    match io::run(&mut command, limit).map_err(Reason::io("run", program))? {
-        Some(status) if status.success() => Ok(true),
-        Some(status) => Err(Reason::file(program, format!("it ended with {status}; what it said is above"))),
-        None => {
-            let seconds = limit.as_secs();
-            Err(Reason::file(
-                program,
-                format!(
-                    "it took longer than {seconds} s and was killed; give it more with `seconds = N`, or mend it"
-                ),
-            ))
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Boot loaders made to follow the record: what is compared, and what is written in which order.
 //!
-//! Each function gives whether it changed anything. None writes what agrees already; that is flushed, though, since
-//! a process that was killed may have written it without.
+//! Each kind has a plan, which only reads, and is carried out by a function that gives whether it changed anything.
+//! None writes what agrees already; that is flushed, though, since a process that was killed may have written it
+//! without.
 
 use crate::config::UBoot;
 use crate::efi::{self, BOOT_NEXT, BOOT_ORDER};
@@ -9,7 +10,7 @@ use crate::error::Reason;
 use crate::grub::{Block, Setting};
 use crate::io;
 use crate::systemd_boot::{Counter, SlotEntry};
-use crate::uboot::{Copies, FLAGS_AT, Writes};
+use crate::uboot::{Copies, Environment, FLAGS_AT, Writes};
 use crate::variables::{Names, Told, Wanted};
 use siding_image::Component;
 use siding_slot::Slot;
@@ -18,16 +19,15 @@ use std::path::{Path, PathBuf};
 
 type Outcome = Result<bool, Reason>;
 
+/// Nothing if it agrees, else what it says instead.
+type Compared = Result<Option<Told>, Reason>;
+
 /// The most tries that the scripts in `contrib/` can count: GRUB cannot subtract, and U-Boot does so in base 16.
 const SCRIPTS_COUNT_TO: u32 = 9;
 
 /// Once Ok, the block survives a power cut; a cut before that leaves this component's variables old or new.
 pub(crate) fn grub(file: &Path, names: &Names, wanted: Wanted) -> Outcome {
-    let mut block = grub_block(file)?;
-    let wanted = wanted.at_most(SCRIPTS_COUNT_TO).after(&Told::read(names, |name| block.get(name)));
-    let values = names.with(wanted);
-    let settings = values.each_ref().map(|(name, value, width)| Setting { name, value, width: *width });
-    let steps = block.with(&settings).map_err(|problem| Reason::file(file, problem))?;
+    let (mut block, steps) = grub_plan(file, names, wanted)?;
     if steps.is_empty() {
         return io::flush(file).map_err(Reason::io("flush", file)).map(|()| false);
     }
@@ -36,6 +36,21 @@ pub(crate) fn grub(file: &Path, names: &Names, wanted: Wanted) -> Outcome {
         block = step;
     }
     Ok(true)
+}
+
+/// The block as it is, and those to write.
+fn grub_plan(file: &Path, names: &Names, wanted: Wanted) -> Result<(Block, Vec<Block>), Reason> {
+    let block = grub_block(file)?;
+    let wanted = wanted.at_most(SCRIPTS_COUNT_TO).after(&Told::read(names, |name| block.get(name)));
+    let values = names.with(wanted);
+    let settings = values.each_ref().map(|(name, value, width)| Setting { name, value, width: *width });
+    let steps = block.with(&settings).map_err(|problem| Reason::file(file, problem))?;
+    Ok((block, steps))
+}
+
+pub(crate) fn grub_compared(file: &Path, names: &Names, wanted: Wanted) -> Compared {
+    let (block, steps) = grub_plan(file, names, wanted)?;
+    Ok((!steps.is_empty()).then(|| Told::read(names, |name| block.get(name))))
 }
 
 pub(crate) fn grub_told(file: &Path, names: &Names) -> Option<Told> {
@@ -51,13 +66,8 @@ fn grub_block(file: &Path) -> Result<Block, Reason> {
 /// Once Ok, the environment survives a power cut. With two copies a cut before that leaves the old one or the new.
 pub(crate) fn uboot(places: &UBoot, names: &Names, wanted: Wanted) -> Outcome {
     let (bytes, copies) = uboot_copies(places)?;
-    let environment = copies.environment();
-    let wanted = wanted
-        .at_most(SCRIPTS_COUNT_TO)
-        .after(&Told::read(names, |name| environment.get(name).map(<[u8]>::to_owned)));
-    let values = names.with(wanted);
-    let new = values.iter().fold(environment.clone(), |new, (name, value, _)| new.with(name, value));
-    if new == *environment {
+    let new = uboot_plan(&copies, names, wanted);
+    if new == *copies.environment() {
         let each = places.copies.iter().map(|(file, _)| io::flush(file).map_err(Reason::io("flush", file)));
         return each.collect::<Result<Vec<()>, _>>().map(|_| false);
     }
@@ -77,9 +87,26 @@ pub(crate) fn uboot(places: &UBoot, names: &Names, wanted: Wanted) -> Outcome {
     Ok(true)
 }
 
+/// The environment as it is to be.
+fn uboot_plan(copies: &Copies, names: &Names, wanted: Wanted) -> Environment {
+    let environment = copies.environment();
+    let wanted = wanted.at_most(SCRIPTS_COUNT_TO).after(&uboot_says(copies, names));
+    let values = names.with(wanted);
+    values.iter().fold(environment.clone(), |new, (name, value, _)| new.with(name, value))
+}
+
+pub(crate) fn uboot_compared(places: &UBoot, names: &Names, wanted: Wanted) -> Compared {
+    let (_, copies) = uboot_copies(places)?;
+    let differs = uboot_plan(&copies, names, wanted) != *copies.environment();
+    Ok(differs.then(|| uboot_says(&copies, names)))
+}
+
 pub(crate) fn uboot_told(places: &UBoot, names: &Names) -> Option<Told> {
-    let (_, copies) = uboot_copies(places).ok()?;
-    Some(Told::read(names, |name| copies.environment().get(name).map(<[u8]>::to_owned)))
+    uboot_copies(places).ok().map(|(_, copies)| uboot_says(&copies, names))
+}
+
+fn uboot_says(copies: &Copies, names: &Names) -> Told {
+    Told::read(names, |name| copies.environment().get(name).map(<[u8]>::to_owned))
 }
 
 fn uboot_copies(places: &UBoot) -> Result<(Vec<Vec<u8>>, Copies), Reason> {
@@ -97,43 +124,58 @@ fn uboot_reason(places: &UBoot, problem: &crate::uboot::Problem) -> Reason {
 }
 
 /// Once Ok, the names survive a power cut. A cut before that leaves the old slot next to be booted, or the new.
-///
+pub(crate) fn systemd_boot(directory: &Path, component: &Component, wanted: Wanted) -> Outcome {
+    let renames = systemd_boot_plan(&slot_entries(directory, component)?, directory, component, wanted)?;
+    for (from, to) in &renames {
+        io::rename(directory, from, to).map_err(Reason::io("rename an entry in", directory))?;
+    }
+    Ok(!renames.is_empty())
+}
+
 /// The way back is made good first, then the active slot's entry gets its turn, which makes it the next to be
 /// booted; last, every other entry is made bad, so that it is no way back.
-pub(crate) fn systemd_boot(directory: &Path, component: &Component, wanted: Wanted) -> Outcome {
-    let entries = slot_entries(directory, component)?;
-    let wanted = wanted.after(&told_by(&entries));
+fn systemd_boot_plan(
+    entries: &[(String, SlotEntry)],
+    directory: &Path,
+    component: &Component,
+    wanted: Wanted,
+) -> Result<Vec<(String, String)>, Reason> {
+    let wanted = wanted.after(&told_by(entries));
     let need = |slot: Slot| {
         let missing = || {
             let name = SlotEntry { slot, turn: None, counter: None }.file_name(component);
             Reason::file(directory, format!("there is no entry for slot {slot}; make one called {name}"))
         };
-        find(&entries, slot).ok_or_else(missing)
+        find(entries, slot).ok_or_else(missing)
     };
     let (back, active) = (wanted.back.map(need).transpose()?, need(wanted.active)?);
-    let mut changed = false;
-    let mut become_ = |(file, _): &(String, SlotEntry), entry: SlotEntry| -> Result<(), Reason> {
+    let mut renames = Vec::new();
+    let mut become_ = |(file, _): &(String, SlotEntry), entry: SlotEntry| {
         let name = entry.file_name(component);
         if *file != name {
-            io::rename(directory, file, &name).map_err(Reason::io("rename an entry in", directory))?;
-            changed = true;
+            renames.push((file.clone(), name));
         }
-        Ok(())
     };
     if let Some(back) = back.filter(|(_, entry)| entry.slot != wanted.active) {
         let turn = back.1.turn.filter(|turn| *turn < wanted.turn).or(Some(0));
-        become_(back, SlotEntry { slot: back.1.slot, turn, counter: None })?;
+        become_(back, SlotEntry { slot: back.1.slot, turn, counter: None });
     }
     let done =
         active.1.counter.filter(|_| active.1.turn == Some(wanted.turn)).map_or(0, |counter| counter.done);
     let counter = wanted.tries.map(|left| Counter { left, done });
-    become_(active, SlotEntry { slot: wanted.active, turn: Some(wanted.turn), counter })?;
+    become_(active, SlotEntry { slot: wanted.active, turn: Some(wanted.turn), counter });
     let in_use = |slot: Slot| slot == wanted.active || Some(slot) == wanted.back;
     for other in entries.iter().filter(|(_, entry)| !in_use(entry.slot)) {
         let counter = Some(Counter { left: 0, done: 0 });
-        become_(other, SlotEntry { slot: other.1.slot, turn: Some(0), counter })?;
+        become_(other, SlotEntry { slot: other.1.slot, turn: Some(0), counter });
     }
-    Ok(changed)
+    Ok(renames)
+}
+
+pub(crate) fn systemd_boot_compared(directory: &Path, component: &Component, wanted: Wanted) -> Compared {
+    let entries = slot_entries(directory, component)?;
+    let renames = systemd_boot_plan(&entries, directory, component, wanted)?;
+    Ok((!renames.is_empty()).then(|| told_by(&entries)))
 }
 
 pub(crate) fn systemd_boot_told(directory: &Path, component: &Component) -> Option<Told> {
@@ -146,7 +188,8 @@ fn told_by(entries: &[(String, SlotEntry)]) -> Told {
     let Some(newest) = newest.max_by_key(|entry| (entry.turn, !entry.is_bad())) else {
         return Told::default();
     };
-    Told { slot: Some(newest.slot), tries: newest.counter.map(|counter| counter.left), turn: newest.turn }
+    let tries = newest.counter.map(|counter| counter.left);
+    Told { slot: Some(newest.slot), tries, turn: newest.turn, ..Told::default() }
 }
 
 fn slot_entries(directory: &Path, component: &Component) -> Result<Vec<(String, SlotEntry)>, Reason> {
@@ -177,6 +220,27 @@ fn find(entries: &[(String, SlotEntry)], slot: Slot) -> Option<&(String, SlotEnt
 /// it boots it: what hangs is left by the next start. Otherwise the order begins with the active slot. The order
 /// goes first; the turn, which says that all of it is there, goes last.
 pub(crate) fn efi(variables: &Path, entries: &BTreeMap<Slot, u16>, names: &Names, wanted: Wanted) -> Outcome {
+    let steps = efi_plan(variables, entries, names, wanted)?;
+    for (name, value) in &steps {
+        let path = variables.join(name);
+        match value {
+            Some(bytes) => io::write_variable(&path, bytes).map_err(Reason::io("write", &path))?,
+            None => io::remove(&path).map_err(Reason::io("remove", &path))?,
+        }
+    }
+    Ok(!steps.is_empty())
+}
+
+/// A variable with the bytes to write, or to be removed.
+type Step = (String, Option<Vec<u8>>);
+
+/// What to do to which variables, in this order.
+fn efi_plan(
+    variables: &Path,
+    entries: &BTreeMap<Slot, u16>,
+    names: &Names,
+    wanted: Wanted,
+) -> Result<Vec<Step>, Reason> {
     let number = |slot: Slot| {
         let missing = || Reason::unfit(format!("no boot entry is given for slot {slot}; add `{slot} = 0x…`"));
         entries.get(&slot).copied().ok_or_else(missing)
@@ -184,26 +248,40 @@ pub(crate) fn efi(variables: &Path, entries: &BTreeMap<Slot, u16>, names: &Names
     let first = number(wanted.back.filter(|_| wanted.tries.is_some()).unwrap_or(wanted.active))?;
     let active = number(wanted.active)?;
     let order = numbers(variables, BOOT_ORDER)?.unwrap_or_default();
-    let mut changed = false;
+    let mut steps = Vec::new();
     if order.first() != Some(&first) {
-        write_variable(variables, BOOT_ORDER, &efi::encode(&efi::with_first(&order, first)))?;
-        changed = true;
+        steps.push((BOOT_ORDER.to_owned(), Some(efi::encode(&efi::with_first(&order, first)))));
     }
     let next = numbers(variables, BOOT_NEXT)?.and_then(|next| next.first().copied());
     let one_more = wanted.tries.is_some_and(|left| left > 0);
     if one_more && next != Some(active) {
-        write_variable(variables, BOOT_NEXT, &efi::encode(&[active]))?;
-        changed = true;
+        steps.push((BOOT_NEXT.to_owned(), Some(efi::encode(&[active]))));
     } else if !one_more && next.is_some_and(|next| entries.values().any(|entry| *entry == next)) {
-        let path = variables.join(BOOT_NEXT);
-        io::remove(&path).map_err(Reason::io("remove", &path))?;
-        changed = true;
+        steps.push((BOOT_NEXT.to_owned(), None));
     }
     if efi_told(variables, names).and_then(|told| told.turn) != Some(wanted.turn) {
-        write_variable(variables, &efi::own(&names.turn), &efi::encode_turn(wanted.turn))?;
-        changed = true;
+        steps.push((efi::own(&names.turn), Some(efi::encode_turn(wanted.turn))));
     }
-    Ok(changed)
+    Ok(steps)
+}
+
+/// Says the slot that comes next by `BootNext` and `BootOrder`.
+pub(crate) fn efi_compared(
+    variables: &Path,
+    entries: &BTreeMap<Slot, u16>,
+    names: &Names,
+    wanted: Wanted,
+) -> Compared {
+    if efi_plan(variables, entries, names, wanted)?.is_empty() {
+        return Ok(None);
+    }
+    let first = |name: &str| Ok(numbers(variables, name)?.and_then(|numbers| numbers.first().copied()));
+    let next: Option<u16> = match first(BOOT_NEXT)? {
+        None => first(BOOT_ORDER)?,
+        next => next,
+    };
+    let slot = entries.iter().find(|(_, entry)| Some(**entry) == next).map(|(slot, _)| *slot);
+    Ok(Some(Told { slot, ..efi_told(variables, names).unwrap_or_default() }))
 }
 
 /// Only the turn: the firmware counts no tries.
@@ -216,9 +294,4 @@ fn numbers(variables: &Path, name: &str) -> Result<Option<Vec<u16>>, Reason> {
     let path = variables.join(name);
     let bytes = io::read_if_there(&path).map_err(Reason::io("read", &path))?;
     bytes.map(|bytes| efi::parse(&bytes)).transpose().map_err(|malformed| Reason::file(&path, malformed))
-}
-
-fn write_variable(variables: &Path, name: &str, bytes: &[u8]) -> Result<(), Reason> {
-    let path = variables.join(name);
-    io::write_variable(&path, bytes).map_err(Reason::io("write", &path))
 }

@@ -30,13 +30,7 @@ pub(crate) fn follow(
     kind: Kind,
     at: &Path,
 ) -> Result<bool, Reason> {
-    match (how, kind) {
-        (How::Bind, Kind::Tree) | (How::Loop(_), Kind::File) => {}
-        (How::Bind, _) => return Err(Reason::unfit("its image is a file and no tree; use kind = \"loop\"")),
-        (How::Loop(_), _) => {
-            return Err(Reason::unfit("its image is a tree and no file; use kind = \"bind\""));
-        }
-    }
+    fits(how, kind)?;
     std::fs::create_dir_all(at).map_err(Reason::io("make the directory", at))?;
     let at = &at.canonicalize().map_err(Reason::io("find", at))?;
     let image = &image.canonicalize().map_err(Reason::io("find", image))?;
@@ -66,6 +60,35 @@ pub(crate) fn follow(
         io::put(&mount, at, false).map_err(Reason::io("mount at", at))?;
     }
     Ok(true)
+}
+
+/// Whether what is mounted at `at` is the image; if it is not, says what is. Changes nothing.
+pub(crate) fn compared(
+    how: How<'_>,
+    component: &Component,
+    image: &Path,
+    slots: &[PathBuf],
+    kind: Kind,
+    at: &Path,
+) -> Result<Option<String>, Reason> {
+    fits(how, kind)?;
+    let image = &image.canonicalize().map_err(Reason::io("find", image))?;
+    let Ok(at) = &at.canonicalize() else { return Ok(Some("nothing".to_owned())) };
+    Ok(match top_at(at)? {
+        None => Some("nothing".to_owned()),
+        Some(there) if there.read_only && shows(how, &there, at, image) => None,
+        Some(there) if shows(how, &there, at, image) => Some("the image, but writable".to_owned()),
+        Some(there) if is_ours(how, &there, component, slots) => Some("another image of it".to_owned()),
+        Some(_) => Some("something else".to_owned()),
+    })
+}
+
+fn fits(how: How<'_>, kind: Kind) -> Result<(), Reason> {
+    match (how, kind) {
+        (How::Bind, Kind::Tree) | (How::Loop(_), Kind::File) => Ok(()),
+        (How::Bind, _) => Err(Reason::unfit("its image is a file and no tree; use kind = \"loop\"")),
+        (How::Loop(_), _) => Err(Reason::unfit("its image is a tree and no file; use kind = \"bind\"")),
+    }
 }
 
 fn loop_mount(image: &Path, filesystem: Option<&str>, at: &Path) -> Result<(), Reason> {

@@ -3,9 +3,10 @@
 use super::*;
 use crate::systemd_boot::SlotEntry;
 use siding_image::{Content, FileRef, Sink, verity};
-use siding_slot::{Store, Target, TrialTerms};
+use siding_slot::{ComponentState, Slot, Store, Target, TrialTerms};
 use std::path::PathBuf;
 
+mod agreement;
 mod turn;
 
 const GRUB: &[u8] = b"# GRUB Environment Block\nsaved_entry=0\n";
@@ -283,7 +284,8 @@ fn a_command_is_told_all_and_its_failure_keeps_no_other_back() {
     device.switch(b"new", "1 (a)", 2);
     let told = device.file("told");
     let tell = format!(
-        "echo $SIDING_COMPONENT $SIDING_SLOT $SIDING_TRIES $SIDING_TURN $SIDING_IMAGE > {}",
+        "echo $SIDING_PROJECTION $SIDING_COMPONENT $SIDING_SLOT $SIDING_BACK $SIDING_TRIES $SIDING_TURN \
+         $SIDING_IMAGE > {}",
         told.display()
     );
     let projections = device.projections(&["exit 3", "grub", &tell]);
@@ -297,7 +299,7 @@ fn a_command_is_told_all_and_its_failure_keeps_no_other_back() {
         "{message}"
     );
     let image = device.store.image_path(&name(), Slot::A);
-    let expected = format!("root-fs a 2 {} {}\n", device.held().turn, image.display());
+    let expected = format!("1 root-fs a base 2 {} {}\n", device.held().turn, image.display());
     assert_eq!(std::fs::read_to_string(told).expect("a file"), expected);
 }
 

@@ -2,6 +2,7 @@
 
 use siding_image::Component;
 use siding_slot::{ComponentState, Slot};
+use std::fmt;
 
 /// What a boot loader has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,7 @@ pub(crate) struct Wanted {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) slot: Option<Slot>,
+    pub(crate) back: Option<Slot>,
     pub(crate) tries: Option<u32>,
     pub(crate) turn: Option<u64>,
 }
@@ -63,9 +65,23 @@ impl Told {
         let text = |name: &str| get(name).and_then(|value| String::from_utf8(value).ok());
         Self {
             slot: text(&names.slot).and_then(|slot| slot.parse().ok()),
+            back: text(&names.back).and_then(|slot| slot.parse().ok()),
             tries: text(&names.tries).and_then(|tries| tries.parse().ok()),
             turn: text(&names.turn).and_then(|turn| turn.parse().ok()),
         }
+    }
+}
+
+/// For a person: `slot a, back to base, 2 tries, turn 7`.
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slot = self.slot.map(|slot| format!("slot {slot}"));
+        let back = self.back.map(|back| format!("back to {back}"));
+        let tries = self.tries.map(|tries| format!("{tries} {}", if tries == 1 { "try" } else { "tries" }));
+        let turn = self.turn.map(|turn| format!("turn {turn}"));
+        let parts: Vec<String> = [slot, back, tries, turn].into_iter().flatten().collect();
+        f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&parts.join(", "))
     }
 }
 

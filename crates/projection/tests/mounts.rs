@@ -3,7 +3,7 @@
 //! The test starts itself again under `unshare --mount`; where that is not possible it says so and does nothing.
 
 use siding_image::{Component, Image, Sink};
-use siding_projection::{FILE, Projections};
+use siding_projection::{Agreement, FILE, Projections};
 use siding_slot::{Slot, Store, Target, TrialTerms};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,11 @@ impl Device {
             format!("[[projection]]\ncomponent = 'app'\nkind = '{kind}'\nat = '{}'\n", self.at().display());
         fs::write(self.store.root().join(FILE), text).expect("a file");
         let projections = Projections::load(self.store.root()).expect("projections");
-        projections.apply(&self.store).unwrap_or_else(|error| panic!("{error}"))[0].changed
+        let before = projections.compare(&self.store).remove(0).agreement;
+        let changed = projections.apply(&self.store).unwrap_or_else(|error| panic!("{error}"))[0].changed;
+        assert_eq!(changed, before != Agreement::Agrees, "{before:?}");
+        assert_eq!(projections.compare(&self.store)[0].agreement, Agreement::Agrees);
+        changed
     }
 
     fn text(&self) -> String {

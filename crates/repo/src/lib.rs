@@ -13,11 +13,22 @@
 #![warn(clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
+mod client;
+mod clock;
+mod error;
+mod http;
+mod limits;
 #[cfg(feature = "make")]
 pub mod make;
 mod release;
+#[cfg(test)]
+mod testing;
 mod text;
 mod wave;
 
+pub use client::{Catalog, Client, Download, Options};
+pub use error::{Error, Fault, Place};
+pub use http::Proxies;
+pub use limits::NetLimits;
 pub use release::{Blob, FORMAT, Full, ImageSpec, Item, Malformed, Release, Standing};
 pub use wave::{DeviceId, Wave};

@@ -48,6 +48,9 @@ fn check(component: &ComponentState) -> Result<(), Bad> {
     if component.image(Slot::Base).is_some() == component.places.is_some() {
         return Err(Bad::message("a component has neither a base nor two places, or both"));
     }
+    if component.places.is_some() && component.generation != 0 {
+        return Err(Bad::message("two places have had a base"));
+    }
     if component.active_image().is_none() {
         return Err(Bad::message("an active slot holds no image"));
     }
@@ -101,7 +104,7 @@ fn optional<T>(out: &mut Out, value: Option<T>, encode: impl FnOnce(&mut Out, T)
 }
 
 fn encode_component(out: &mut Out, name: &Component, component: &ComponentState) {
-    array(out, 12);
+    array(out, 13);
     text(out, name.as_str());
     Slot::ALL.into_iter().for_each(|slot| encode_held(out, component.held(slot)));
     text(out, component.active.name());
@@ -118,6 +121,7 @@ fn encode_component(out: &mut Out, name: &Component, component: &ComponentState)
             infallible(out.bytes(place.as_os_str().as_bytes()));
         }
     });
+    number(out, component.generation);
 }
 
 fn encode_held(out: &mut Out, held: &Held) {
@@ -216,7 +220,7 @@ fn decode_digest(input: &mut In<'_>) -> Result<Digest, Bad> {
 }
 
 fn decode_component(input: &mut In<'_>) -> Result<(Component, ComponentState), Bad> {
-    fields(input, 12)?;
+    fields(input, 13)?;
     let name = parsed(input)?;
     let state = ComponentState {
         base: decode_held(input)?,
@@ -230,6 +234,7 @@ fn decode_component(input: &mut In<'_>) -> Result<(Component, ComponentState), B
         last_rollback: maybe(input, decode_fallback)?,
         turn: input.u64()?,
         places: maybe(input, decode_places)?,
+        generation: input.u64()?,
     };
     Ok((name, state))
 }

@@ -64,6 +64,8 @@ pub enum What {
     Fail,
     /// A boot loader started another slot than the one that is active.
     Stray,
+    /// Another base took the place of a base and of all that was patched on it.
+    Supersede,
 }
 
 /// What a log says.
@@ -266,7 +268,7 @@ fn whole_part(file: &dyn DiskFile, len: u64) -> std::io::Result<u64> {
 }
 
 impl What {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Init,
         Self::Stage,
         Self::Abandon,
@@ -281,6 +283,7 @@ impl What {
         Self::Vacuum,
         Self::Fail,
         Self::Stray,
+        Self::Supersede,
     ];
 
     /// Its name in the log.
@@ -300,6 +303,7 @@ impl What {
             Self::Vacuum => "vacuum",
             Self::Fail => "fail",
             Self::Stray => "stray",
+            Self::Supersede => "supersede",
         }
     }
 }

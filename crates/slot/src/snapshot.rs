@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{self, Work};
 use crate::disk::{Access, Disk};
-use crate::layout::Layout;
+use crate::layout::{Home, Layout};
 use crate::log::{self, History, Tail};
 use crate::space::{self, Holes};
 use crate::staging::Target;
@@ -81,7 +81,7 @@ impl Snapshot {
                 false => Ok(Space { needed, free: has, at: place }),
             };
         }
-        let there = space::taken(disk, &self.layout.slot(component, slot));
+        let there = space::taken(disk, &self.slot_dir(component, slot));
         space.admit(there, Holes::of(disk, source).in_target(target))?;
         Ok(Space { free: space.free.saturating_add(there), ..space })
     }
@@ -93,8 +93,8 @@ impl Snapshot {
         if *held != Held::Staging {
             return None;
         }
-        let entries =
-            checkpoint::read(self.disk.as_ref(), &self.layout.checkpoint(component, slot)).into_iter();
+        let path = self.layout.checkpoint(component, self.home(component, slot));
+        let entries = checkpoint::read(self.disk.as_ref(), &path).into_iter();
         let of = |work: &Work| target.is_none_or(|target| target.work() == Some(*work));
         entries.filter(|(work, _)| of(work)).map(|(_, claim)| claim.written).max()
     }
@@ -120,7 +120,7 @@ impl Snapshot {
     }
 
     fn tree(&self, component: &Component, slot: Slot, identity: &Identity) -> Result<Tree> {
-        let path = self.layout.tree(component, slot);
+        let path = self.layout.tree(component, self.home(component, slot));
         let bytes = self.disk.read(&path).map_err(|e| Error::io("read", &path, e))?;
         let tree = Tree::decode(&bytes).map_err(siding_image::Error::from)?;
         let got = tree.digest();
@@ -135,8 +135,23 @@ impl Snapshot {
     pub fn image_path(&self, component: &Component, slot: Slot) -> PathBuf {
         match self.state.get(component).and_then(|held| held.place(slot)) {
             Some(place) => self.disk.resolve(place).unwrap_or_else(|_| place.to_owned()),
-            None => self.layout.image(component, slot),
+            None => self.layout.image(component, self.home(component, slot)),
         }
+    }
+
+    /// Which directory of its component a slot is; of one that is not known, the one it would be.
+    pub(crate) fn home(&self, component: &Component, slot: Slot) -> Home {
+        let first = || match slot {
+            Slot::Base => Home::Base(0),
+            Slot::A => Home::A,
+            Slot::B => Home::B,
+        };
+        self.state.get(component).map_or_else(first, |held| held.home(slot))
+    }
+
+    /// A slot's directory.
+    pub(crate) fn slot_dir(&self, component: &Component, slot: Slot) -> PathBuf {
+        self.layout.slot(component, self.home(component, slot))
     }
 
     /// The link that always names the active image.

@@ -3,7 +3,7 @@
 use crate::builder::Builder;
 use crate::checkpoint::{Notes, Work};
 use crate::disk::{Access, Attribute, Disk};
-use crate::layout::Layout;
+use crate::layout::{Home, Layout};
 use crate::log::LogEntry;
 use crate::state::{SealedImage, Slot, TrialTerms};
 use crate::step::Event;
@@ -117,7 +117,7 @@ impl<'s> Staging<'s> {
     fn forget(&mut self) -> Result<()> {
         let Some(notes) = &mut self.notes else { return Ok(()) };
         notes.remove()?;
-        let dir = self.store.layout.slot(&self.component, self.slot);
+        let dir = self.store.slot_dir(&self.component, self.slot);
         self.store.disk.flush_directory(&dir).map_err(|e| Error::io("flush", &dir, e))
     }
 
@@ -134,7 +134,8 @@ impl<'s> Staging<'s> {
         let content = self.finish(source)?;
         let Self { store, component, slot, image, now, .. } = self;
         let place = store.image_path(&component, slot);
-        freeze(store.disk.as_ref(), &store.layout, (&component, slot), &place, content.as_ref())
+        let home = store.home(&component, slot);
+        freeze(store.disk.as_ref(), &store.layout, (&component, home), &place, content.as_ref())
             .inspect_err(|error| store.note(error))?;
         store.commit(&[Event::Seal { component: component.clone(), slot, image }], now)?;
         Ok(Sealed { store, component, slot })
@@ -214,7 +215,8 @@ impl Sink for Staging<'_> {
     fn checkpoint(&mut self, done: &Checkpoint) -> io::Result<()> {
         let Some(notes) = &mut self.notes else { return Ok(()) };
         let (store, builder) = (&self.store, &self.builder);
-        let names = || freeze_names(store.disk.as_ref(), &store.layout, &self.component, self.slot);
+        let home = store.home(&self.component, self.slot);
+        let names = || freeze_names(store.disk.as_ref(), &store.layout, &self.component, home);
         let noted = notes.note(done, || builder.flush(), names);
         self.noted(noted.map_err(io::Error::from))
     }
@@ -241,15 +243,15 @@ impl Sealed<'_> {
 pub(crate) fn freeze(
     disk: &dyn Disk,
     layout: &Layout,
-    (component, slot): (&Component, Slot),
+    (component, home): (&Component, Home),
     image: &Path,
     content: Option<&Content>,
 ) -> Result<()> {
-    let dir = layout.slot(component, slot);
+    let dir = layout.slot(component, home);
     match content {
         Some(Content::Tree(tree)) => {
             verify::protect_tree(disk, image, tree)?;
-            let path = layout.tree(component, slot);
+            let path = layout.tree(component, home);
             let io = |e| Error::io("write", &path, e);
             let (bytes, file) = (tree.encode(), disk.open(&path, Access::New(0o444)).map_err(io)?);
             file.write_at(0, &bytes).and_then(|()| file.flush()).map_err(io)?;
@@ -277,7 +279,7 @@ pub(crate) fn freeze(
     }
     let io = |e| Error::io("freeze", &dir, e);
     disk.set(&dir, Attribute::Mode(0o555)).map_err(io)?;
-    freeze_names(disk, layout, component, slot)
+    freeze_names(disk, layout, component, home)
 }
 
 /// Once Ok: the mode and the names of a slot's directory, and its own name, survive a power cut.
@@ -285,9 +287,9 @@ pub(crate) fn freeze_names(
     disk: &dyn Disk,
     layout: &Layout,
     component: &Component,
-    slot: Slot,
+    home: Home,
 ) -> Result<()> {
-    [layout.slot(component, slot), layout.component(component)]
+    [layout.slot(component, home), layout.component(component)]
         .iter()
         .try_for_each(|dir| disk.flush_directory(dir).map_err(|e| Error::io("flush", dir, e)))
 }

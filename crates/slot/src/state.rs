@@ -3,6 +3,7 @@
 //! These are plain values. They come from a record that was checked, or from [`step`](crate::step()).
 
 use crate::Refusal;
+use crate::layout::Home;
 use siding_image::{Component, Digest, Identity, Version};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,7 @@ use std::str::FromStr;
 /// A place that holds one image of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
-    /// The image a component came with. Written once by `init`, never by a patch.
+    /// The image a component came with, or the one that superseded it. Never written by a patch.
     Base,
     /// The first of the two slots that patches are staged into.
     A,
@@ -56,6 +57,9 @@ pub struct ComponentState {
     pub turn: u64,
     /// Where slots `a` and `b` lie, if the component has two block devices and no base.
     pub places: Option<Places>,
+    /// How many bases came before this one. Each lies in a directory of its own, so that one is whole before the other
+    /// goes.
+    pub generation: u64,
 }
 
 /// The block devices of a component that has two slots and no base.
@@ -193,6 +197,7 @@ impl ComponentState {
             last_rollback: None,
             turn: 0,
             places: None,
+            generation: 0,
         }
     }
 
@@ -218,6 +223,15 @@ impl ComponentState {
             Slot::Base => None,
             Slot::A => Some(&places.a),
             Slot::B => Some(&places.b),
+        }
+    }
+
+    /// Which directory of the component a slot's image lies in.
+    pub(crate) fn home(&self, slot: Slot) -> Home {
+        match slot {
+            Slot::Base => Home::Base(self.generation),
+            Slot::A => Home::A,
+            Slot::B => Home::B,
         }
     }
 
@@ -313,7 +327,7 @@ impl Slot {
     /// The slots that patches are staged into.
     pub const PATCHED: [Self; 2] = [Self::A, Self::B];
 
-    /// The slot's name, which is also its directory's.
+    /// The slot's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Base => "base",

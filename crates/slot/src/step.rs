@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 mod choose;
 mod event;
 mod refusal;
-use choose::admit;
+use choose::{admit, admit_ever};
 pub use event::{Effect, Event};
 pub use refusal::Refusal;
 
@@ -45,6 +45,7 @@ pub fn step(state: &State, event: &Event, now: u64) -> Result<(State, Vec<Effect
         Event::InitPlaces { component, places, slot, image } => {
             next.init_places(component, places, *slot, image)
         }
+        Event::Supersede { component, image } => next.supersede(component, image),
         Event::BeginStage { component, image, source } => next.begin_stage(component, image, source.as_ref()),
         Event::GoOn { component, slot, image, there } => next.go_on(component, *slot, image, *there),
         Event::Abandon { component } => next.abandon(component),
@@ -118,6 +119,33 @@ impl Step {
         self.state.components.insert(component.clone(), held);
         self.set_current(component, slot);
         self.log(LogEntry::new(What::Init, component).to(image).slot(slot));
+        Ok(())
+    }
+
+    /// Nothing that was made from the old base stays: neither patches nor a trial nor a way back. What was denied
+    /// stays denied, and the floor stays or rises, since the new base is in use for good.
+    fn supersede(&mut self, component: &Component, image: &SealedImage) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        let Some(base) = held.image(Slot::Base).cloned() else {
+            return Err(Refusal::NothingToSupersede { component: component.clone() });
+        };
+        if base.identity == image.identity {
+            return Ok(());
+        }
+        admit_ever(component, held, image)?;
+        let (left, terms) = (held.active_image().cloned(), superseding(held, &base, image));
+        let emptied = Slot::PATCHED.into_iter().filter(|slot| *held.held(*slot) != Held::Empty);
+        let emptied: Vec<Slot> = emptied.collect();
+        let (denied, floor) = (std::mem::take(&mut held.denied), held.floor.max(image.epoch));
+        let (turn, generation) = (held.turn.saturating_add(1), held.generation.saturating_add(1));
+        *held =
+            ComponentState { denied, floor, turn, generation, ..ComponentState::with_base(image.clone()) };
+        self.set_current(component, Slot::Base);
+        let discard = |slot| Effect::DiscardSlot(component.clone(), slot);
+        self.effects.extend(emptied.into_iter().map(discard));
+        self.effects.push(Effect::DiscardBases(component.clone()));
+        let entry = LogEntry::new(What::Supersede, component).from(left.as_ref()).to(image).slot(Slot::Base);
+        self.log(terms.iter().fold(entry, |entry, terms| entry.reason(terms)));
         Ok(())
     }
 
@@ -429,6 +457,14 @@ fn once_each<'a>(mut set: impl Iterator<Item = &'a Component>) -> Result<(), Ref
         Some(component) => Err(Refusal::Twice { component: component.clone() }),
         None => Ok(()),
     }
+}
+
+/// What is worth a word of a base that comes: that it is not the newer one, and that it ends a trial.
+fn superseding(held: &ComponentState, base: &SealedImage, image: &SealedImage) -> Option<String> {
+    let older = (image.version <= base.version).then(|| format!("not newer than base {}", base.version));
+    let trial = held.trial.as_ref().map(|_| "the trial ends with its base".to_owned());
+    let words: Vec<String> = older.into_iter().chain(trial).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn describe(terms: TrialTerms) -> String {

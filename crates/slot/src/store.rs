@@ -9,6 +9,7 @@
 use crate::builder::Builder;
 use crate::checkpoint::Notes;
 use crate::disk::{Attribute, Lock, Real};
+use crate::layout::Home;
 use crate::log::{Log, LogEntry, Numbered};
 use crate::record::Record;
 use crate::snapshot::Snapshot;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod base;
 mod commit;
 mod fit;
 mod open;
@@ -42,8 +44,12 @@ pub struct Store {
     behind: BTreeSet<Component>,
     /// Whether links were changed since they were last flushed.
     links_unflushed: bool,
-    /// Slots that the record calls empty and whose files could not be removed, with why.
-    uncleared: Vec<(Component, Slot, Error)>,
+    /// Whether an earlier process may have left links that it did not flush.
+    links_unsure: bool,
+    /// Slots that the record calls empty, and bases that it does not name, whose files could not be removed, with why.
+    uncleared: Vec<(Component, Home, Error)>,
+    /// Whether a base was superseded, or one was written to be: what is not used any more is still there.
+    unswept: bool,
     poison: Option<String>,
     _lock: Box<dyn Lock>,
 }
@@ -139,6 +145,36 @@ impl Store {
         self.commit(&[event], now)
     }
 
+    /// Copies the image at `from` into a place of its own, and makes it the component's base and active, in place of the base
+    /// before and of everything that was patched on that: sealed images, what is being staged, the trial, the way
+    /// back. What was denied stays denied; with `retry_denied` the denial of this image is lifted. The floor rises to the
+    /// image's epoch. If the image is the base already, nothing happens.
+    ///
+    /// Once this returned Ok, the new base survives a power cut, and is the base. A cut or an error before that leaves
+    /// the component as it was, or as it is to be. The files of what was superseded go when the store is dropped, once
+    /// whatever follows the record had the time to follow it, or when it is next opened.
+    pub fn supersede(
+        &mut self,
+        component: &Component,
+        version: &Version,
+        epoch: u64,
+        from: &Path,
+        retry_denied: bool,
+        now: u64,
+    ) -> Result<Vec<LogEntry>> {
+        self.alive()?;
+        // What cannot be is refused before a byte of the image is read.
+        self.state.require(component)?;
+        let image = Image::open(from)?;
+        self.supersede_from(
+            component,
+            &Target::new(version.clone(), image.identity(), epoch),
+            &image,
+            retry_denied,
+            now,
+        )
+    }
+
     /// Makes a component of two block devices, of which that of `active` holds the image at `image` already, and makes
     /// that one active. The component has no base: a patch starts from the image in use, and the reverse patch removes
     /// it. The devices may be longer than their images. Writes to neither.
@@ -180,10 +216,10 @@ impl Store {
         let image = Target::new(version.clone(), image.identity(), epoch).image(now);
         let event = Event::InitPlaces { component: component.clone(), places, slot: active, image };
         self.room_for(std::slice::from_ref(&event), now)?;
-        let (dir, base) = (self.layout.component(&component), self.layout.slot(&component, Slot::Base));
-        if project::is_frozen(self.disk.as_ref(), &base) {
+        let dir = self.layout.component(&component);
+        if let Some(base) = project::whole_bases(self.disk.as_ref(), &self.layout, &component)?.first() {
             // It may be all that is left of a component whose record rotted.
-            return Err(Error::StrayBase { path: base });
+            return Err(Error::StrayBase { path: self.layout.slot(&component, *base) });
         }
         let io = |e| Error::io("make the directory", &dir, e);
         self.disk.remove_tree(&dir).and_then(|()| self.disk.make_directory(&dir, 0o755)).map_err(io)?;
@@ -219,20 +255,21 @@ impl Store {
         if let Some(source) = source.and_then(|source| self.image(&component, source).ok()) {
             builder.made_from(&source);
         }
-        let path = self.layout.checkpoint(&component, slot);
+        let path = self.layout.checkpoint(&component, self.home(&component, slot));
         let notes = target.work().map(|work| Notes::new(self.disk.clone(), path, work));
         Ok(Staging { store: self, builder, component, slot, image, now, notes })
     }
 
     fn open_slot(&self, component: &Component, slot: Slot) -> Result<Builder> {
-        let dir = self.layout.slot(component, slot);
+        let dir = self.slot_dir(component, slot);
         self.disk.make_directory(&dir, 0o700).map_err(|e| Error::io("make the directory", &dir, e))?;
         Builder::on(self.disk.clone(), &self.image_path(component, slot))
     }
 
     /// Opens a slot with what an interrupted stage left, which may have been killed while it was frozen.
     fn reopen_slot(&self, component: &Component, slot: Slot, claims: Vec<Checkpoint>) -> Result<Builder> {
-        let (dir, tree) = (self.layout.slot(component, slot), self.layout.tree(component, slot));
+        let home = self.home(component, slot);
+        let (dir, tree) = (self.layout.slot(component, home), self.layout.tree(component, home));
         let io = |e| Error::io("open again", &dir, e);
         self.disk.set(&dir, Attribute::Mode(0o700)).map_err(io)?;
         self.disk.remove_tree(&tree).map_err(io)?;
@@ -361,7 +398,7 @@ impl Store {
             if let Effect::DiscardSlot(component, slot) = effect {
                 bytes = bytes.saturating_add(project::disk_usage(
                     self.disk.as_ref(),
-                    &self.layout.slot(component, *slot),
+                    &self.slot_dir(component, *slot),
                 )?);
             }
         }
@@ -375,10 +412,14 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Links that found no room are tried once more, and those that were changed are flushed. If that fails they are made again when the store is next opened.
+    /// Links that found no room are tried once more, and those that were changed are flushed; then what was superseded
+    /// loses its files. If that fails it is done again when the store is next opened.
     fn drop(&mut self) {
         if self.poison.is_none() {
-            let _ = self.link().and_then(|()| self.flush_links());
+            let _ = match self.unswept {
+                true => self.sweep(),
+                false => self.link().and_then(|()| self.flush_links()),
+            };
         }
     }
 }

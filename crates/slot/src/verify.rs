@@ -39,7 +39,7 @@ impl Snapshot {
         match image.content() {
             Content::File(file) => verify_file(self.disk.as_ref(), &image, *file),
             Content::Tree(tree) => {
-                let dir = self.layout.slot(component, slot);
+                let dir = self.slot_dir(component, slot);
                 let sealer = self.disk.look(&dir).map_err(|e| Error::io("look at", &dir, e))?.owner;
                 verify_tree(self.disk.as_ref(), image.root(), tree, is_root() && sealer.0 == 0)
             }

@@ -88,7 +88,10 @@ fn way<'c>(held: &ComponentState, active: &SealedImage, item: &'c Item) -> Optio
         return None;
     }
     let source = item.source.identity();
-    let startable = held.holding(&source).is_some() && held.staging_slot(Some(&source)).is_some();
+    // Only from what stays whatever is staged next: so that staging one thing never opens a way to another.
+    let lasting = [held.active, Slot::Base];
+    let startable =
+        lasting.iter().any(|slot| held.image(*slot).is_some_and(|image| image.identity == source));
     if let Some(patch) = item.patch.as_ref().filter(|_| startable) {
         return Some(Way::Patch(patch));
     }

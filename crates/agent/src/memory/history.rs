@@ -27,6 +27,9 @@ pub struct Told {
     pub code: Option<String>,
     /// Why, for people.
     pub text: String,
+    /// Whether the history has it already.
+    #[serde(skip)]
+    pub(crate) written: bool,
 }
 
 /// More than this, and the older half is left out.
@@ -55,7 +58,7 @@ pub fn tell(store: &Path, lines: Vec<Told>) -> io::Result<Vec<Told>> {
     if news.is_empty() {
         return Ok(news);
     }
-    news.iter_mut().for_each(|line| line.text = harmless(&line.text));
+    news.iter_mut().for_each(|line| (line.text, line.written) = (harmless(&line.text), true));
     let path = path(store, FILE);
     durable::make_dir(&super::path(store, ""))?;
     if before.len() + news.len() > MOST {

@@ -55,12 +55,14 @@ fn card(offer: &Offer, shown: &Shown<'_>) -> Markup {
                 @if !offer.advisories.is_empty() {
                     div { dt { "Repairs" } dd { (advisories(&offer.advisories)) } }
                 }
-                div { dt { "Published" } dd { (shown.clock.both(offer.published)) } }
                 @if offer.bytes > 0 { div { dt { "Download" } dd { (bytes(offer.bytes)) } } }
-                div { dt { "Name" } dd { code { (offer.id) } @if !offer.code.is_empty() { " " code { (offer.code) } } } }
+                div { dt { "Published" } dd { (shown.clock.both(offer.published)) } }
             }
-            @if offer.can_install {
-                (shown.button("/install", &[("id", &offer.id)], "Install now", &offer.title, "main"))
+            div.foot {
+                @if offer.can_install {
+                    (shown.button("/install", &[("id", &offer.id)], "Install now", &offer.title, "main"))
+                }
+                p { span.unseen { "Name and reason for programs: " } code { (offer.id) } @if !offer.code.is_empty() { " · " code { (offer.code) } } }
             }
         }
     }

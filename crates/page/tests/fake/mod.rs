@@ -1,13 +1,13 @@
 //! A device that is none: it shows what it is told to, notes what is asked, and plays an install when asked for one.
 #![allow(dead_code, reason = "shared by tests and the gallery, of which each uses a part")]
 
-pub mod states;
+pub(crate) mod states;
 
 use siding_agent::view::{Activity, Ask, Device, Happened, Verdict, View};
 use std::sync::{Mutex, PoisonError};
 
 /// It says no to what it does not know.
-pub struct Fake {
+pub(crate) struct Fake {
     inner: Mutex<Inner>,
 }
 
@@ -20,12 +20,12 @@ struct Inner {
 }
 
 impl Fake {
-    pub fn new(view: View) -> Self {
+    pub(crate) fn new(view: View) -> Self {
         Self { inner: Mutex::new(Inner { view, asked: vec![], left: 0, moving: None }) }
     }
 
     /// What was asked so far.
-    pub fn asked(&self) -> Vec<Ask> {
+    pub(crate) fn asked(&self) -> Vec<Ask> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).asked.clone()
     }
 }

@@ -5,13 +5,13 @@ use siding_agent::view::{
 };
 
 /// When all of it happens: 21 September 2026, 14:13 UTC.
-pub const NOW: u64 = 1_790_000_000;
+pub(crate) const NOW: u64 = 1_790_000_000;
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
 /// Every state with its name.
-pub fn all() -> Vec<(&'static str, View)> {
+pub(crate) fn all() -> Vec<(&'static str, View)> {
     vec![
         ("quiet", quiet()),
         ("nothing", nothing()),
@@ -26,12 +26,12 @@ pub fn all() -> Vec<(&'static str, View)> {
 }
 
 /// A device that has just been set up.
-pub fn nothing() -> View {
+pub(crate) fn nothing() -> View {
     View { now: NOW, device: "till-17".to_owned(), settings: settings(false), ..View::default() }
 }
 
 /// All is well.
-pub fn quiet() -> View {
+pub(crate) fn quiet() -> View {
     View {
         now: NOW,
         device: "till-17".to_owned(),
@@ -62,7 +62,7 @@ pub fn quiet() -> View {
 }
 
 /// Fixes that install by themselves, wait for a person, and are held back.
-pub fn available() -> View {
+pub(crate) fn available() -> View {
     let mut view = quiet();
     let offer = |id: &str, title: &str, verdict, code: &str, reason: &str| Offer {
         id: id.to_owned(),
@@ -121,7 +121,7 @@ pub fn available() -> View {
 }
 
 /// A fix on its way in.
-pub fn downloading() -> View {
+pub(crate) fn downloading() -> View {
     let mut view = available();
     view.activity = Some(Activity {
         what: "downloading".to_owned(),
@@ -135,7 +135,7 @@ pub fn downloading() -> View {
 }
 
 /// A fix that has to prove itself, and one that needs a restart.
-pub fn on_trial() -> View {
+pub(crate) fn on_trial() -> View {
     let mut view = quiet();
     let mut webkit = webkit("26.3.1 (c)", 20 * 60);
     webkit.trial = Some(Trial { tries_left: 2, deadline: Some(NOW + 2 * HOUR) });
@@ -152,7 +152,7 @@ pub fn on_trial() -> View {
 }
 
 /// A fix that did not work, and a repository that does not answer.
-pub fn rolled_back() -> View {
+pub(crate) fn rolled_back() -> View {
     let mut view = available();
     if let Some(webkit) = view.components.first_mut() {
         webkit.last_rollback = Some(RolledBack {
@@ -174,7 +174,7 @@ pub fn rolled_back() -> View {
 }
 
 /// An administrator who decides everything.
-pub fn all_locked() -> View {
+pub(crate) fn all_locked() -> View {
     let mut view = available();
     view.settings = settings(true);
     for component in &mut view.components {
@@ -184,7 +184,7 @@ pub fn all_locked() -> View {
 }
 
 /// Two hundred releases and as many lines of history.
-pub fn many() -> View {
+pub(crate) fn many() -> View {
     let mut view = available();
     let verdicts = [Verdict::Available, Verdict::Blocked, Verdict::Installed, Verdict::NotForThis];
     for (i, verdict) in (0..200_u64).zip(verdicts.into_iter().cycle()) {
@@ -207,7 +207,7 @@ pub fn many() -> View {
 }
 
 /// What an attacker might have put into a release, or a prankster into a name.
-pub fn hostile() -> View {
+pub(crate) fn hostile() -> View {
     let mut view = available();
     let nasty = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> &amp; \u{202e}backwards";
     view.device = nasty.to_owned();

@@ -12,7 +12,7 @@ fn state(dir: &Path, trials: &[&str]) -> State {
         store.init(&component, &"1".parse().expect("a version"), 1, &image, 0).expect("a base");
         if trials.contains(&name) {
             let file = FileRef { size: 3, digest: verity::digest(b"new") };
-            let content = Content::File(file.clone());
+            let content = Content::File(file);
             let target = siding_slot::Target::new("1 (a)".parse().expect("a version"), content.identity(), 1);
             let mut staging = store.stage(&component, &target, false, 0).expect("a stage");
             staging.begin(&content, &[file]).expect("a beginning");

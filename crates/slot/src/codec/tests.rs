@@ -27,6 +27,7 @@ fn full() -> (State, Tail) {
     let version: Version = "1 (z)".parse().unwrap();
     rich.denied.push(Denied { digest, version: version.clone(), reason: "it crashed".into(), at: 5 });
     rich.last_rollback = Some(Fallback { version, reason: "it crashed".into(), at: 5 });
+    rich.generation = 1 << 32;
     let poor = ComponentState::with_base(image("2", Kind::File));
     let names: [Component; 2] = ["rich".parse().unwrap(), "poor".parse().unwrap()];
     let entries = names.iter().map(|name| LogEntry::new(What::Switch, name));
@@ -72,7 +73,7 @@ fn a_longer_encoding_of_the_same_is_refused() {
 
 #[test]
 fn a_state_without_a_bootable_answer_is_refused() {
-    let spoil: [fn(&mut ComponentState); 7] = [
+    let spoil: [fn(&mut ComponentState); 8] = [
         |c| c.base = Held::Empty,
         |c| c.a = Held::Staging,
         |c| c.places = Some(Places { a: "/dev/a".into(), b: "/dev/b".into() }),
@@ -80,6 +81,12 @@ fn a_state_without_a_bootable_answer_is_refused() {
             // On trial with two slots, and the other one is no way back.
             c.places = Some(Places { a: "/dev/a".into(), b: "/dev/b".into() });
             c.base = Held::Empty;
+        },
+        |c| {
+            // Sound but for that two devices have no base, and have had none.
+            let places = Places { a: "/dev/a".into(), b: "/dev/b".into() };
+            let pair = ComponentState::with_places(places, Slot::B, image("3", Kind::File));
+            *c = ComponentState { generation: 1, ..pair };
         },
         |c| c.active = Slot::B,
         |c| c.active = Slot::Base,

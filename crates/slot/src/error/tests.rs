@@ -24,6 +24,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::BelowFloor { component: component.clone(), version: version.clone(), epoch: 3, floor: 4 },
         Refusal::Failed { component: component.clone(), version, reason: "10-https: exit 1".into() },
         Refusal::NoBase { component: component.clone() },
+        Refusal::NothingToSupersede { component: component.clone() },
         Refusal::NoWayBack { component: component.clone() },
         Refusal::IsWayBack { component: component.clone(), slot: Slot::B },
         Refusal::OnBase { component: component.clone() },

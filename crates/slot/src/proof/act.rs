@@ -22,6 +22,8 @@ pub(super) enum Act {
     Create,
     /// The image becomes the component's base.
     Init(&'static str, &'static str),
+    /// The image becomes the component's base, in place of the one before and of what was patched on that.
+    Supersede(&'static str, &'static str),
     /// The image, which lies on device `a` already, is in use, and device `b` is the other slot.
     InitPlaces(&'static str, &'static str),
     /// The image is staged and sealed, going on with what is there.
@@ -121,6 +123,27 @@ pub(super) fn stories() -> Vec<(&'static str, Vec<Act>)> {
                 Rollback("c"),
             ],
         ),
+        (
+            "a base is superseded with a patch in use, with one being staged, and with one on trial",
+            vec![
+                Create,
+                Init("c", "1"),
+                Stage("c", "1 (a)"),
+                Switch(&["c"], None),
+                Supersede("c", "2"),
+                HalfStage("c", "2 (a)"),
+                Supersede("c", "3"),
+                Stage("c", "2 (a)"),
+                Switch(&["c"], Some(2)),
+                Boot,
+                Supersede("c", "2"),
+                Init("t", "1"),
+                Stage("t", "1 (a)"),
+                Switch(&["t"], Some(1)),
+                Supersede("t", "2"),
+                Boot,
+            ],
+        ),
     ]
 }
 
@@ -136,7 +159,7 @@ pub(super) fn disk() -> SimDisk {
     let disk = SimDisk::new();
     disk.make_directory(Path::new("/data"), 0o755).unwrap();
     disk.make_directory(Path::new("/pictures"), 0o755).unwrap();
-    for (number, version) in (1_u8..).zip(["1", "1 (a)", "1 (b)", "1 (c)"]) {
+    for (number, version) in (1_u8..).zip(["1", "1 (a)", "1 (b)", "1 (c)", "2", "2 (a)", "3"]) {
         let file = |path: &Path, len: usize, seed: u8| {
             let bytes: Vec<u8> =
                 (0..len).map(|at| (at as u8).wrapping_mul(31) ^ seed ^ (at >> 8) as u8).collect();
@@ -188,13 +211,19 @@ impl Picture {
     }
 
     fn target(&self, version: &str) -> Target {
-        let epoch = version.len() as u64;
+        let epoch = epoch(version);
         // Of the second supplement a patch says that to leave it takes a reboot.
         let restart = if version == "1 (b)" { vec![REBOOT.to_owned()] } else { vec![] };
         let patch = Some(Digest::of(version.as_bytes()));
         let identity = self.content.identity();
         Target { restart, patch, ..Target::new(version.parse().unwrap(), identity, epoch) }
     }
+}
+
+/// That of a base is below those of its supplements. What comes after the first base is above all that came before.
+pub(super) fn epoch(version: &str) -> u64 {
+    let later = if version.starts_with('1') { 0 } else { 10 };
+    version.len() as u64 + later
 }
 
 pub(super) fn name(component: &str) -> Component {
@@ -215,6 +244,7 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
     let done = match act {
         Act::Create => Ok(vec![]),
         Act::Init(component, version) => init(&mut store, component, version),
+        Act::Supersede(component, version) => supersede(&mut store, component, version),
         Act::InitPlaces(component, version) => {
             let image = picture(disk.as_ref(), component, version).image();
             let places = Places { a: "/dev/a".into(), b: "/dev/b".into() };
@@ -261,6 +291,12 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
 pub(super) fn init(store: &mut Store, component: &str, version: &str) -> Result<Vec<LogEntry>> {
     let image = picture(store.disk.as_ref(), component, version).image();
     store.init_from(&name(component), &version.parse().unwrap(), 1, &image, NOW)
+}
+
+pub(super) fn supersede(store: &mut Store, component: &str, version: &str) -> Result<Vec<LogEntry>> {
+    let picture = picture(store.disk.as_ref(), component, version);
+    let target = Target { patch: None, ..picture.target(version) };
+    store.supersede_from(&name(component), &target, &picture.image(), false, NOW)
 }
 
 /// What the agent and the applier do, but for the patch: up to `most` bytes, and the seal if that is all of them.

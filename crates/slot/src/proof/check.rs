@@ -1,9 +1,9 @@
 //! Whether a machine that has power again is sound.
 
-use super::act::{NOW, ROOT, init, name, stage};
+use super::act::{NOW, ROOT, epoch, init, name, stage, supersede};
 use super::run::{Moment, Run};
 use crate::disk::Disk;
-use crate::layout::Layout;
+use crate::layout::{Home, Layout};
 use crate::log::{self, History, What};
 use crate::sim::SimDisk;
 use crate::{ComponentState, Error, Held, Slot, State, Store};
@@ -46,7 +46,14 @@ impl Check<'_> {
         holds_what_it_says(&store)?;
         match depth {
             Depth::Here => Ok(()),
-            Depth::LifeGoesOn => life_goes_on(&mut store),
+            Depth::LifeGoesOn => {
+                life_goes_on(&mut store)?;
+                let disk = store.disk.clone();
+                drop(store);
+                let store =
+                    Store::open_on(disk, root).map_err(|error| format!("afterwards, open: {error}"))?;
+                holds_what_it_says(&store)
+            }
         }
     }
 
@@ -64,6 +71,11 @@ impl Check<'_> {
                 |state: &State| state.get(component).is_some_and(|held| link == target(component, held));
             if !may().any(|(_, (state, _))| leads_to(state)) {
                 return Err(format!("unopened, current of {component} says {}", link.display()));
+            }
+            let leads_where =
+                link.strip_prefix("..").map_or(link.clone(), |inside| Path::new(ROOT).join(inside));
+            if machine.look(&leads_where).is_err() {
+                return Err(format!("unopened, current of {component} leads to nothing: {}", link.display()));
             }
         }
         Ok(())
@@ -136,11 +148,17 @@ fn holds_what_it_says(store: &Store) -> Checked {
                         return Err(format!("{component} {slot} is another image"));
                     }
                 }
-                Held::Empty if disk.look(&layout.slot(component, slot)).is_ok() => {
+                Held::Empty if disk.look(&layout.slot(component, held.home(slot))).is_ok() => {
                     return Err(format!("{component} {slot} is empty and has files"));
                 }
                 Held::Empty | Held::Staging => {}
             }
+        }
+        let there = disk.list(&layout.component(component)).map_err(|e| format!("{component}: {e}"))?;
+        let homes = there.iter().filter_map(|name| name.to_str()?.parse::<Home>().ok());
+        let base = held.home(Slot::Base);
+        if let Some(other) = homes.into_iter().find(|home| matches!(home, Home::Base(_)) && *home != base) {
+            return Err(format!("{component} has {other} and {base}"));
         }
         let link = link(disk, component)?;
         if link != target(component, held) {
@@ -157,7 +175,7 @@ fn link(disk: &dyn Disk, component: &Component) -> Checked<PathBuf> {
 
 /// What it should say.
 fn target(component: &Component, held: &ComponentState) -> PathBuf {
-    let in_store = || Layout::current_target(component, held.active);
+    let in_store = || Layout::current_target(component, held.home(held.active));
     held.place(held.active).map_or_else(in_store, Path::to_owned)
 }
 
@@ -179,8 +197,9 @@ fn life_goes_on(store: &mut Store) -> Checked {
         let version: siding_image::Version = version.parse().unwrap();
         active != version.to_string() && held.denied.iter().all(|denied| denied.version != version)
     };
-    let epoch = |version: &&str| version.len() as u64 >= held.floor;
-    let Some(version) = ["1 (c)", "1 (a)"].into_iter().filter(is_new).find(epoch) else { return Ok(()) };
+    let admitted = |version: &&str| epoch(version) >= held.floor;
+    let some = ["1 (c)", "1 (a)", "2 (a)"].into_iter().filter(is_new).find(admitted);
+    let (Some(version), is_based) = (some, held.places.is_none()) else { return Ok(()) };
     stage(store, "c", version, usize::MAX, NOW).map_err(told("stage"))?;
     store.switch(&[name("c")], None, NOW).map_err(told("switch"))?;
     let disk: Arc<dyn Disk> = store.disk.clone();
@@ -188,5 +207,10 @@ fn life_goes_on(store: &mut Store) -> Checked {
     if now.state() != store.state() {
         return Err("afterwards, a switch is not seen".to_owned());
     }
-    holds_what_it_says(store)
+    holds_what_it_says(store)?;
+    let floor = store.state().get(&name("c")).map_or(0, |held| held.floor);
+    if is_based && epoch("3") >= floor {
+        supersede(store, "c", "3").map_err(told("supersede"))?;
+    }
+    Ok(())
 }

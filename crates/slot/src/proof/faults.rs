@@ -8,9 +8,10 @@ use super::act::{self, Act};
 use super::check::{Check, Depth};
 use super::run::{Run, Wrap};
 use crate::disk::Disk;
-use crate::sim::{Effort, Fault};
+use crate::sim::{Effort, Fault, SimDisk};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// What can go wrong with an operation, once, or from then on for as long as the act takes.
 const FAULTS: [Fault; 6] = [
@@ -43,6 +44,54 @@ fn explore_faults(story: &[Act], wrap: &Wrap, faults: &[Fault]) -> Result<u64, S
 /// As [`explore_faults`], with flushes that fail.
 pub(super) fn explore_flushes(story: &[Act], wrap: &Wrap) -> Result<u64, String> {
     explore_faults(story, wrap, &[Fault::FlushFails])
+}
+
+/// Lets one copy of the record rot, at every moment of a story and after a cut there. The other one may undo the last
+/// change; but every component still has its base, whole, and what it says of its active slot is not without one.
+pub(super) fn explore_rot(run: &Run<'_>) -> Result<u64, String> {
+    let record = Path::new(act::ROOT).join("record");
+    let mut states = 0;
+    for moment in &run.moments {
+        for choice in moment.machine.choices(Effort { all_of: 2, spread: 6, random: 2, torn: 0, seed: 1 }) {
+            for copy in [0, crate::record::COPY as u64] {
+                let machine = moment.machine.cut(&choice);
+                // Of a store that has one copy, or none, nothing is said.
+                let whole =
+                    [0, crate::record::COPY as u64].iter().all(|copy| is_whole(&machine, &record, *copy));
+                if !whole {
+                    break;
+                }
+                machine.rot(&record, copy + 100, 1).map_err(|error| error.to_string())?;
+                states += 1;
+                let told = |why: String| {
+                    let (when, act) = (moment.machine.operations(), moment.act);
+                    format!(
+                        "{why}\nwith byte 100 of the copy at {copy} rotten, {when} operations in, in {act:?}"
+                    )
+                };
+                every_base_is_whole(run, &machine).map_err(told)?;
+            }
+        }
+    }
+    Ok(states)
+}
+
+fn is_whole(machine: &SimDisk, record: &Path, copy: u64) -> bool {
+    let Ok(file) = machine.open(record, crate::disk::Access::Read) else { return false };
+    let mut bytes = vec![0; 64 << 10];
+    let written = |bytes: &[u8]| crate::record::rewritten(bytes, |payload| Some(payload.to_vec()));
+    file.read_at(copy, &mut bytes).is_ok() && written(&bytes).is_some_and(|copy| bytes.starts_with(&copy))
+}
+
+fn every_base_is_whole(run: &Run<'_>, machine: &SimDisk) -> Result<(), String> {
+    let store = crate::Store::open_on((run.wrap)(machine.same()), Path::new(act::ROOT));
+    let store = store.map_err(|error| format!("it does not open: {error}"))?;
+    for (component, _) in store.state().components().filter(|(_, held)| held.places.is_none()) {
+        let image = store.image(component, crate::Slot::Base);
+        let checked = image.and_then(|image| Ok(machine.check(&image)?));
+        checked.map_err(|error| format!("the base of {component}: {error}"))?;
+    }
+    Ok(())
 }
 
 fn one(story: &[Act], wrap: &Wrap, at: u64, fault: Fault) -> Result<u64, String> {
@@ -111,6 +160,17 @@ fn one_copy_of_the_record_may_rot() {
             }
         }
     }
+}
+
+#[test]
+fn a_rotten_copy_of_the_record_costs_no_component_its_base() {
+    let mut states = 0;
+    for (name, story) in act::stories() {
+        let run = Run::of(&story, &super::run::plain).unwrap();
+        states += explore_rot(&run).unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+    println!("{states} states with a rotten copy");
+    assert!(states > 1000);
 }
 
 #[test]

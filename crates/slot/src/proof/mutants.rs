@@ -9,6 +9,7 @@ use super::faults;
 use super::run::{Run, plain};
 use super::{Thoroughness, explore};
 use crate::disk::{Access, Attribute, Disk, DiskFile, Room, reading_goes_below};
+use crate::layout::Home;
 use crate::log::Tail;
 use crate::sim::{Effort, SimDisk};
 use crate::state::{Held, State};
@@ -16,6 +17,9 @@ use crate::{codec, record};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+mod early;
+use early::When;
 
 /// One bug, in the words of the change that would bring it.
 #[derive(Clone, Copy)]
@@ -45,6 +49,10 @@ enum Bug {
     CacheBelieved,
     /// A link is removed and made anew instead of renamed over.
     LinksNotRenamed,
+    /// A base that was superseded loses its files too early.
+    OldBaseGoes(When),
+    /// A base that was superseded keeps its files.
+    OldBaseStays,
 }
 
 fn ends_with(path: &Path, end: &str) -> bool {
@@ -56,7 +64,17 @@ fn is_record(path: &Path) -> bool {
 }
 
 fn is_slot(path: &Path) -> bool {
-    ["/base", "/a", "/b"].iter().any(|end| ends_with(path, end))
+    ["/base", "/a", "/b"].iter().any(|end| ends_with(path, end)) || is_later_base(path)
+}
+
+/// The directory of a base that superseded another.
+fn is_later_base(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+    matches!(name, Some(Home::Base(generation)) if generation > 0)
+}
+
+fn is_image_of_later_base(path: &Path) -> bool {
+    ends_with(path, "/image") && path.parent().is_some_and(is_later_base)
 }
 
 fn is_component(path: &Path) -> bool {
@@ -75,6 +93,8 @@ fn mutants() -> Vec<Mutant> {
             ends_with(path, "/image") && ends_with(path, "c/a/image")
         }),
         no_flush("a base is taken in unflushed", |path| ends_with(path, "c/base/image")),
+        no_flush("a base that supersedes another is taken in unflushed", is_image_of_later_base),
+        no_flush("the names in a base that supersedes another are not flushed", is_later_base),
         no_flush("a tree is sealed unflushed", |path| {
             path.to_string_lossy().contains("/components/t/") && ends_with(path, "/image")
         }),
@@ -91,6 +111,30 @@ fn mutants() -> Vec<Mutant> {
         Mutant {
             name: "an error of an image's flush is ignored, and it is compared in the cache",
             bug: Bug::FlushErrorAndCacheIgnored(|path| ends_with(path, "/image")),
+        },
+        Mutant {
+            name: "a base that supersedes another is not read back from the medium",
+            bug: Bug::FlushErrorAndCacheIgnored(is_image_of_later_base),
+        },
+        Mutant {
+            name: "a base goes before the record names the one that supersedes it",
+            bug: Bug::OldBaseGoes(When::BeforeTheRecordIsWritten),
+        },
+        Mutant {
+            name: "a base goes while links may still lead there",
+            bug: Bug::OldBaseGoes(When::BeforeLinksAreFlushed),
+        },
+        Mutant {
+            name: "a base goes while one copy of the record still names it",
+            bug: Bug::OldBaseGoes(When::BeforeBothCopiesSaySo),
+        },
+        Mutant { name: "a base that was superseded stays", bug: Bug::OldBaseStays },
+        Mutant {
+            name: "the record does not say which base is meant",
+            bug: Bug::RecordSays(|mut state, tail| {
+                state.components.values_mut().for_each(|held| held.generation = 0);
+                Some((state, tail))
+            }),
         },
         Mutant { name: "there is one copy of the record", bug: Bug::RecordGoesTo(|_| 0) },
         Mutant {
@@ -166,7 +210,9 @@ fn hunt(bug: Bug) -> Result<(), String> {
         // What is to be true is what the program without the bug says.
         let records = Run::of(&story, &plain).expect("a story").records;
         let run = Run::on(act::disk(), &story, &wrap, |_, done| Ok(done.is_ok())).expect("it is judged so");
-        explore(&Run { records, ..run }, how)?;
+        let run = Run { records, ..run };
+        explore(&run, how)?;
+        faults::explore_rot(&run)?;
     }
     for (_, story) in act::stories() {
         faults::explore_flushes(&story, &wrap)?;
@@ -245,9 +291,16 @@ impl Disk for Buggy {
             self.below.remove_tree(to)?;
             return self.below.make_symlink(&target, to);
         }
-        self.late(self.below.rename(from, to))
+        let done = self.late(self.below.rename(from, to));
+        if let Bug::OldBaseGoes(when) = self.bug {
+            when.link_came(&self.below, to)?;
+        }
+        done
     }
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        if let (Bug::OldBaseStays, true) = (self.bug, ends_with(path, "/base") || is_later_base(path)) {
+            return Ok(());
+        }
         let there = self.below.look(path).is_ok();
         let done = self.below.remove_tree(path);
         if there { self.late(done) } else { done }
@@ -300,6 +353,10 @@ impl BuggyFile {
                 let late = Late { file, offset, bytes: bytes.to_vec(), flushed: false };
                 *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(late);
                 Ok(())
+            }
+            Bug::OldBaseGoes(when) => {
+                when.record_comes(&self.below, &self.path, bytes)?;
+                self.file.write_at(offset, bytes)
             }
             _ => self.file.write_at(offset, bytes),
         }

@@ -107,7 +107,7 @@ fn tries(trial: &Trial) -> String {
     }
 }
 
-/// Whether an image may be staged or switched to at all.
+/// Whether an image may be staged or switched to now.
 pub(super) fn admit(
     component: &Component,
     held: &ComponentState,
@@ -126,11 +126,22 @@ pub(super) fn admit(
     if is(Slot::Base) {
         return Err(Refusal::IsBase { component, version });
     }
+    admit_ever(&component, held, image)
+}
+
+/// Whether an image may come in at all, however it does.
+pub(super) fn admit_ever(
+    component: &Component,
+    held: &ComponentState,
+    image: &SealedImage,
+) -> Result<(), Refusal> {
+    let component = component.clone();
     if let Some(denied) = held.denial(&image.identity.digest) {
         return Err(Refusal::Denied { component, denied: Box::new(denied.clone()) });
     }
     if image.epoch < held.floor {
-        return Err(Refusal::BelowFloor { component, version, epoch: image.epoch, floor: held.floor });
+        let (version, epoch, floor) = (image.name(), image.epoch, held.floor);
+        return Err(Refusal::BelowFloor { component, version, epoch, floor });
     }
     Ok(())
 }

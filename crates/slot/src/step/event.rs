@@ -26,6 +26,14 @@ pub enum Event {
         /// What it holds.
         image: SealedImage,
     },
+    /// Another base, which was written, flushed and compared in a place of its own, takes the place of a component's
+    /// base and of all that was patched on it.
+    Supersede {
+        /// Which component.
+        component: Component,
+        /// What the new base holds.
+        image: SealedImage,
+    },
     /// The inactive slot is to be written.
     BeginStage {
         /// Which component.
@@ -125,6 +133,8 @@ pub enum Effect {
     SetCurrent(Component, Slot),
     /// Remove the files of the slot.
     DiscardSlot(Component, Slot),
+    /// Remove the files of the bases that were superseded.
+    DiscardBases(Component),
     /// Remember what happened.
     Log(LogEntry),
 }

@@ -95,6 +95,11 @@ pub enum Refusal {
         /// Why it failed.
         reason: String,
     },
+    /// The component has two devices, and no base that another could supersede.
+    NothingToSupersede {
+        /// Which one.
+        component: Component,
+    },
     /// The component has no base to go back to.
     NoBase {
         /// Which one.
@@ -129,7 +134,10 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Exists { component } => {
-                write!(f, "component {component} has a base already, and a base is never overwritten")
+                write!(
+                    f,
+                    "component {component} has a base already; `siding init {component} … --replace` puts another in its place, and drops the patches of the old one"
+                )
             }
             Self::OnTrial { component, version } => write!(
                 f,
@@ -137,7 +145,7 @@ impl fmt::Display for Refusal {
             ),
             Self::Denied { component, denied } => write!(
                 f,
-                "{component} {} [{}] was rolled back on {}: {}; offer a different image, or install this one with --retry-denied",
+                "{component} {} [{}] was rolled back on {}: {}; offer a different image, or this one with --retry-denied",
                 denied.version,
                 denied.digest.short(),
                 date(denied.at),
@@ -172,6 +180,10 @@ impl fmt::Display for Refusal {
             Self::Failed { component, version, reason } => write!(
                 f,
                 "the trial of {component} {version} has failed: {reason}; restart the device to fall back, or roll it back"
+            ),
+            Self::NothingToSupersede { component } => write!(
+                f,
+                "{component} has two devices and no base that could be replaced; install a patch that starts from what runs"
             ),
             Self::NoBase { component } => write!(
                 f,

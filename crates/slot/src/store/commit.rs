@@ -2,16 +2,14 @@
 
 use super::fit::{self, Fitted, fit};
 use super::{Store, project};
-use crate::builder::Builder;
 use crate::checkpoint;
-use crate::layout::Layout;
+use crate::layout::{Home, Layout};
 use crate::log::{LogEntry, Numbered, Tail};
-use crate::record;
-use crate::staging::{Target, freeze, freeze_names};
+use crate::staging::Target;
 use crate::state::{Held, Slot, State};
 use crate::step::{Effect, Event, Refusal, steps};
-use crate::{Error, Kind, Result};
-use siding_image::{Checkpoint, Component, Content, Image, Sink};
+use crate::{Error, Kind, Result, codec, record};
+use siding_image::{Checkpoint, Component};
 use std::path::{Path, PathBuf};
 
 impl Store {
@@ -64,25 +62,77 @@ impl Store {
         self.behind.extend(switched);
         self.link()?;
         let discarded = effects.iter().filter_map(Effect::discarded);
-        let discarded: Vec<_> = discarded.map(|(component, slot)| (component.clone(), slot)).collect();
-        if !discarded.is_empty() {
-            // Not even after a cut does a link lead to what is gone.
-            self.flush_links()?;
-            self.clear(discarded);
+        let discarded: Vec<_> =
+            discarded.map(|(component, slot)| (component.clone(), self.home(component, slot))).collect();
+        if effects.iter().any(|effect| matches!(effect, Effect::DiscardBases(_))) {
+            // What was in use until now stays until all that follows the record has followed it.
+            self.unswept = true;
+        } else if !discarded.is_empty() {
+            self.clear(discarded)?;
             self.link()?;
         }
         self.tell()
     }
 
-    /// Removes the files of slots that the record calls empty. Those that cannot be removed hold up nothing but a stage
-    /// into their own slot, and a vacuum: no boot, no fall back. They are tried again whenever the store is opened.
-    pub(super) fn clear(&mut self, slots: Vec<(Component, Slot)>) {
-        for (component, slot) in slots {
-            self.uncleared.retain(|(of, at, _)| (of, *at) != (&component, slot));
-            if let Err(error) = project::discard(self.disk.as_ref(), &self.layout, &component, slot) {
-                self.uncleared.push((component, slot, error));
+    /// Makes everything in the store agree with the record: links, slots that it calls empty, and bases that it does not
+    /// name, which were superseded, or were to come when the power went.
+    ///
+    /// Once this returned Ok, links survive a power cut. What is removed goes the next time, if the power brings it back.
+    pub(super) fn sweep(&mut self) -> Result<()> {
+        self.link()?;
+        let (mut slots, mut bases) = (Vec::new(), Vec::new());
+        self.uncleared.retain(|(.., home, _)| !matches!(home, Home::Base(_)));
+        for (component, held) in self.snapshot.state.components() {
+            let empty = Slot::PATCHED.into_iter().filter(|slot| *held.held(*slot) == Held::Empty);
+            slots.extend(empty.map(|slot| (component.clone(), held.home(slot))));
+            if held.places.is_some() {
+                continue;
+            }
+            let named = held.home(Slot::Base);
+            match project::bases(self.snapshot.disk.as_ref(), &self.snapshot.layout, component) {
+                Ok(there) => {
+                    let others = there.into_iter().filter(|home| *home != named);
+                    bases.extend(others.map(|home| (component.clone(), home)));
+                }
+                // What may be there is looked for again with the next opening.
+                Err(error) => self.uncleared.push((component.clone(), named, error)),
             }
         }
+        if !bases.is_empty() {
+            self.say_again()?;
+        }
+        self.clear(slots.into_iter().chain(bases).collect())?;
+        self.link()?;
+        self.flush_links()
+    }
+
+    /// Writes the record once more as it is. If one of its copies rots, or cannot be read for a while, the other one
+    /// then names the same bases: none that is removed next.
+    ///
+    /// Once this returned Ok, both copies survive a power cut. A cut before that leaves the one there was.
+    fn say_again(&mut self) -> Result<()> {
+        self.record.write(&codec::encode(&self.state, &self.tail))
+    }
+
+    /// Removes the files of slots that the record calls empty, and of bases that it does not name, once links are sure to
+    /// lead elsewhere: not even after a cut does one lead to what is gone.
+    ///
+    /// Those that cannot be removed hold up nothing but a stage into their own slot, and a vacuum: no boot, no fall
+    /// back. They are tried again whenever the store is opened.
+    fn clear(&mut self, mut homes: Vec<(Component, Home)>) -> Result<()> {
+        let disk = self.disk.clone();
+        self.uncleared
+            .retain(|(of, at, _)| !homes.iter().any(|(component, home)| (component, home) == (of, at)));
+        homes.retain(|(component, home)| !matches!(disk.find(&self.layout.slot(component, *home)), Ok(None)));
+        // An earlier process may have moved a link, and died.
+        self.links_unflushed |= self.links_unsure && !homes.is_empty();
+        self.flush_links()?;
+        for (component, home) in homes {
+            if let Err(error) = project::discard(disk.as_ref(), &self.layout, &component, home) {
+                self.uncleared.push((component, home, error));
+            }
+        }
+        Ok(())
     }
 
     /// Lets `current` links follow the record, without a flush; those that find no room on a full disk stay behind.
@@ -92,7 +142,11 @@ impl Store {
             let link = self.layout.current(&component);
             match when_room(project::set_current(self.disk.as_ref(), &link, &wanted))? {
                 Some(set) => self.links_unflushed |= set,
-                None => drop(self.behind.insert(component)),
+                None => {
+                    // It may be gone to make room for itself.
+                    self.links_unflushed = true;
+                    self.behind.insert(component);
+                }
             }
         }
         Ok(())
@@ -103,6 +157,7 @@ impl Store {
         if std::mem::take(&mut self.links_unflushed) {
             let dir = self.layout.links();
             self.disk.flush_directory(&dir).map_err(|e| Error::io("flush", &dir, e))?;
+            self.links_unsure = false;
         }
         Ok(())
     }
@@ -110,7 +165,7 @@ impl Store {
     /// What the link of a component is to say.
     fn current_target(&self, component: &Component) -> Option<PathBuf> {
         let held = self.state.get(component)?;
-        let in_store = || Layout::current_target(component, held.active);
+        let in_store = || Layout::current_target(component, held.home(held.active));
         Some(held.place(held.active).map_or_else(in_store, Path::to_owned))
     }
 
@@ -164,7 +219,8 @@ impl Store {
         let all: Vec<Event> = events.iter().cloned().chain([seal]).collect();
         self.room_for(&all, now)?;
         self.commit(&events, now)?;
-        match self.uncleared.iter().position(|(of, at, _)| (of, *at) == (component, slot)) {
+        let home = self.home(component, slot);
+        match self.uncleared.iter().position(|(of, at, _)| (of, *at) == (component, home)) {
             Some(kept) => Err(self.uncleared.swap_remove(kept).2),
             None => Ok(slot),
         }
@@ -198,7 +254,8 @@ impl Store {
         let (work, held) = (target.work()?, self.state.get(component)?);
         let staging = Slot::PATCHED.into_iter().filter(|slot| *held.held(*slot) == Held::Staging);
         let mut claimed = staging.map(|slot| {
-            let entries = checkpoint::read(self.disk.as_ref(), &self.layout.checkpoint(component, slot));
+            let path = self.layout.checkpoint(component, held.home(slot));
+            let entries = checkpoint::read(self.disk.as_ref(), &path);
             let claims = entries.into_iter().filter(|(of, _)| *of == work).map(|(_, claim)| claim);
             (slot, claims.collect::<Vec<_>>())
         });
@@ -213,50 +270,6 @@ impl Store {
         let (state, _) = steps(&self.state, events, now)?;
         let needed = fit::most_needed(state);
         if needed > LIMIT { Err(Error::RecordFull { needed, limit: LIMIT }) } else { Ok(()) }
-    }
-
-    /// Writes and freezes the base of a component that the record does not know, or finds it there.
-    ///
-    /// Once this returned Ok, the base survives a power cut.
-    pub(super) fn write_base(&self, component: &Component, source: &Image) -> Result<()> {
-        if project::is_frozen(self.disk.as_ref(), &self.layout.slot(component, Slot::Base)) {
-            self.find_base(component, source)?;
-        } else {
-            self.write_new_base(component, source)?;
-        }
-        freeze_names(self.disk.as_ref(), &self.layout, component, Slot::Base)?;
-        let all = self.layout.components();
-        self.disk.flush_directory(&all).map_err(|e| Error::io("flush", &all, e))
-    }
-
-    /// A frozen base without a record is what an `init` left that was interrupted at its end, or what is left of a
-    /// component whose record rotted. It is never overwritten.
-    fn find_base(&self, component: &Component, source: &Image) -> Result<()> {
-        let path = self.layout.image(component, Slot::Base);
-        let same = self.disk.check(&Image::assume(&path, source.content().clone())).is_ok();
-        let described = match source.content() {
-            Content::Tree(tree) => {
-                let described = self.disk.read(&self.layout.tree(component, Slot::Base));
-                described.is_ok_and(|bytes| bytes == tree.encode())
-            }
-            Content::File(_) => true,
-        };
-        let stray = || Error::StrayBase { path: self.layout.slot(component, Slot::Base) };
-        (same && described).then_some(()).ok_or_else(stray)
-    }
-
-    fn write_new_base(&self, component: &Component, source: &Image) -> Result<()> {
-        let (disk, dir) = (self.disk.as_ref(), self.layout.component(component));
-        let slot = self.layout.slot(component, Slot::Base);
-        // What is here without being in the record is what an interrupted `init` left.
-        disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))?;
-        disk.make_directory(&dir, 0o755).map_err(|e| Error::io("make the directory", &dir, e))?;
-        disk.make_directory(&slot, 0o700).map_err(|e| Error::io("make the directory", &slot, e))?;
-        let path = self.layout.image(component, Slot::Base);
-        let mut builder = Builder::on(self.disk.clone(), &path)?;
-        builder.begin(source.content(), &[]).map_err(|e| Error::io("write", &path, e))?;
-        builder.finish(Some(source))?;
-        freeze(disk, &self.layout, (component, Slot::Base), &path, Some(source.content()))
     }
 
     pub(super) fn ready_slot(&self, component: &Component) -> Result<Slot> {
@@ -306,6 +319,7 @@ impl Event {
             | Self::Lift { .. } => true,
             Self::Init { .. }
             | Self::InitPlaces { .. }
+            | Self::Supersede { .. }
             | Self::BeginStage { .. }
             | Self::GoOn { .. }
             | Self::Abandon { .. }
@@ -320,21 +334,21 @@ impl Effect {
     fn switched(&self) -> Option<&Component> {
         match self {
             Self::SetCurrent(component, _) => Some(component),
-            Self::DiscardSlot(..) | Self::Log(_) => None,
+            Self::DiscardSlot(..) | Self::DiscardBases(_) | Self::Log(_) => None,
         }
     }
 
     fn discarded(&self) -> Option<(&Component, Slot)> {
         match self {
             Self::DiscardSlot(component, slot) => Some((component, *slot)),
-            Self::SetCurrent(..) | Self::Log(_) => None,
+            Self::SetCurrent(..) | Self::DiscardBases(_) | Self::Log(_) => None,
         }
     }
 
     fn entry(&self) -> Option<&LogEntry> {
         match self {
             Self::Log(entry) => Some(entry),
-            Self::SetCurrent(..) | Self::DiscardSlot(..) => None,
+            Self::SetCurrent(..) | Self::DiscardSlot(..) | Self::DiscardBases(_) => None,
         }
     }
 }

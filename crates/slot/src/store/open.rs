@@ -61,7 +61,9 @@ impl Store {
             untold,
             behind,
             links_unflushed: false,
+            links_unsure: true,
             uncleared: Vec::new(),
+            unswept: false,
             poison: None,
             _lock: lock,
         };
@@ -72,23 +74,18 @@ impl Store {
     /// Makes everything agree with the record, and gives up stages that nobody is at any more and that left
     /// nothing to go on from.
     fn recover(&mut self) -> Result<()> {
-        self.link()?;
-        let (mut stale, mut empty) = (Vec::new(), Vec::new());
+        self.sweep()?;
+        self.tell()?;
+        let mut stale = Vec::new();
         for (component, held) in self.state.components() {
             let (disk, layout) = (self.disk.as_ref(), &self.layout);
-            let in_state =
-                |wanted: Held| Slot::PATCHED.into_iter().filter(move |slot| *held.held(*slot) == wanted);
-            empty.extend(in_state(Held::Empty).map(|slot| (component.clone(), slot)));
-            let can_go_on = |slot| !checkpoint::read(disk, &layout.checkpoint(component, slot)).is_empty();
-            if in_state(Held::Staging).next().is_some() && !in_state(Held::Staging).any(can_go_on) {
+            let staging = || Slot::PATCHED.into_iter().filter(|slot| *held.held(*slot) == Held::Staging);
+            let path = |slot| layout.checkpoint(component, held.home(slot));
+            let can_go_on = |slot| !checkpoint::read(disk, &path(slot)).is_empty();
+            if staging().next().is_some() && !staging().any(can_go_on) {
                 stale.push(Event::Abandon { component: component.clone() });
             }
         }
-        self.flush_links()?;
-        self.clear(empty);
-        self.link()?;
-        self.flush_links()?;
-        self.tell()?;
         // The one clock this crate reads, for one line of the log.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.commit(&stale, now).map(drop)
@@ -104,7 +101,7 @@ impl Store {
             let name = name.to_str().and_then(|name| name.parse::<Component>().ok());
             let Some(component) = name.filter(|name| self.state.get(name).is_none()) else { continue };
             let dir = self.layout.component(&component);
-            if project::is_frozen(self.disk.as_ref(), &self.layout.slot(&component, Slot::Base)) {
+            if !project::whole_bases(self.disk.as_ref(), &self.layout, &component)?.is_empty() {
                 kept.push(dir);
                 continue;
             }

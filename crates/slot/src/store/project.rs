@@ -1,8 +1,8 @@
 //! What follows from the record. Everything here may be done again without harm.
 
 use crate::disk::Disk;
-use crate::layout::Layout;
-use crate::{Error, Kind, Result, Slot};
+use crate::layout::{Home, Layout};
+use crate::{Error, Kind, Result};
 use siding_image::Component;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -41,9 +41,29 @@ pub(super) fn set_current(disk: &dyn Disk, link: &Path, wanted: &Path) -> Result
 }
 
 /// Removes the files of a slot, if there are any. Says nothing about a power cut: they go when next opened.
-pub(super) fn discard(disk: &dyn Disk, layout: &Layout, component: &Component, slot: Slot) -> Result<()> {
-    let dir = layout.slot(component, slot);
+pub(super) fn discard(disk: &dyn Disk, layout: &Layout, component: &Component, home: Home) -> Result<()> {
+    let dir = layout.slot(component, home);
     disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))
+}
+
+/// The bases that lie in a component's directory, whole or not: the one in use, those before it that are still there,
+/// and the one after it that is being written, or was when the power went.
+pub(super) fn bases(disk: &dyn Disk, layout: &Layout, component: &Component) -> Result<Vec<Home>> {
+    let dir = layout.component(component);
+    let names = match disk.list(&dir) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            vec![]
+        }
+        names => names.map_err(|e| Error::io("list", &dir, e))?,
+    };
+    let homes = names.iter().filter_map(|name| name.to_str()?.parse::<Home>().ok());
+    Ok(homes.filter(|home| matches!(home, Home::Base(_))).collect())
+}
+
+/// Those of them that were frozen, and so are whole.
+pub(super) fn whole_bases(disk: &dyn Disk, layout: &Layout, component: &Component) -> Result<Vec<Home>> {
+    let is_whole = |home: &Home| is_frozen(disk, &layout.slot(component, *home));
+    Ok(bases(disk, layout, component)?.into_iter().filter(is_whole).collect())
 }
 
 /// Whether a slot's directory was frozen, which comes after all that is in it was flushed and compared.

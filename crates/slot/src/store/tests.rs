@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::{Attribute, Disk};
-use crate::layout::Layout;
+use crate::layout::{Home, Layout};
 use crate::log::What;
 use crate::{Held, Kind};
 use siding_image::{Content, FileRef, Identity, Kind as ImageKind, Sink, scan, verity};
@@ -16,6 +16,7 @@ mod enforced;
 mod failing;
 mod faults;
 mod resume;
+mod supersede;
 
 use failing::{Failing, Rule};
 
@@ -336,7 +337,7 @@ fn a_slot_that_cannot_be_cleared_stops_no_boot_and_no_fall_back() {
     yard.stage(&mut store, "d", "new", "1 (a)").unwrap();
     store.switch(std::slice::from_ref(&other), trial(2), NOW).unwrap();
     drop(store);
-    let kept = Layout::new(&yard.root()).slot(&stuck, Slot::A);
+    let kept = Layout::new(&yard.root()).slot(&stuck, Home::A);
     let disk = Arc::new(Failing::new(Rule::Keeps(kept.clone())));
     let again = || Store::open_on(disk.clone(), &yard.root()).unwrap();
     assert_eq!(again().vacuum(NOW).unwrap_err().kind(), Kind::Io, "vacuum tells");

@@ -89,7 +89,7 @@ struct World {
 impl World {
     fn new(random: &mut Random, dir: &Path) -> Self {
         let releases = (0..1 + random.below(5)).map(|n| random_release(random, n)).collect();
-        let bases = COMPONENTS.map(|name| (name, random.of(&VERSIONS)));
+        let bases = COMPONENTS.map(|name| (name, random.of(&VERSIONS[..3])));
         let mut memory = Memory::default();
         if random.one_in(4) {
             let removed = Removed { version: random.of(&VERSIONS).to_owned(), at: NOW };
@@ -197,5 +197,5 @@ fn whatever_the_device_holds_and_is_offered_it_comes_to_rest() {
         done += rounds;
         rested += usize::from(rounds > 0);
     }
-    assert!(done > 2_000 && rested > 1_000, "the worlds are too quiet: {done} steps in {rested}");
+    assert!(done > 1_500 && rested > 1_000, "the worlds are too quiet: {done} steps in {rested}");
 }

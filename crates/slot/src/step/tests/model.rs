@@ -1,4 +1,4 @@
-//! A small model: one component with three slots or two devices, three images, and every event.
+//! A small model: one component with three slots or two devices, three images, four bases, and every event.
 
 use super::*;
 use siding_image::{Kind, Version};
@@ -20,6 +20,11 @@ pub(super) fn image(version: &str, epoch: u64) -> SealedImage {
 
 pub(super) fn base() -> SealedImage {
     image("1", 1)
+}
+
+/// What may supersede the base: a newer one, an older one of a lower epoch, one that was a supplement, and itself.
+pub(super) fn bases() -> Vec<SealedImage> {
+    vec![image("2", 2), image("0", 0), images()[0].clone(), base()]
 }
 
 /// What can be staged: two supplements of rising epoch, one of the first epoch, and the base itself. To leave the
@@ -66,6 +71,8 @@ pub(super) fn events() -> Vec<Event> {
         Event::Deadline,
         Event::InitPlaces { component: c.clone(), places: places(), slot: Slot::A, image: base() },
     ];
+    let supersede = |image| Event::Supersede { component: c.clone(), image };
+    events.extend(bases().into_iter().map(supersede));
     events.extend(loaders().into_iter().map(Event::from));
     for slot in Slot::PATCHED {
         let image = images()[0].clone();
@@ -108,11 +115,11 @@ impl From<Booted> for Event {
     }
 }
 
-/// The state with its count of orders begun anew and all its reasons alike: what follows depends on the one only by
-/// comparison, and on the others not at all.
+/// The state with its counts of orders and of bases begun anew and all its reasons alike: what follows depends on the
+/// first only by comparison, and on the others not at all.
 pub(super) fn plain(mut state: State) -> State {
     for c in state.components.values_mut() {
-        c.turn = 0;
+        (c.turn, c.generation) = (0, 0);
         let denied = c.denied.iter_mut().map(|denied| &mut denied.reason);
         let last = c.last_rollback.iter_mut().map(|last| &mut last.reason);
         let failed = c.trial.iter_mut().filter_map(|trial| trial.failed.as_mut());

@@ -8,6 +8,7 @@ use super::*;
 use crate::state::Trial;
 use std::collections::BTreeMap;
 
+mod bases;
 mod boots;
 mod denials;
 mod slots;
@@ -110,6 +111,7 @@ fn every_seeded_bug_breaks_a_promise() {
         denials::accounts(),
         slots::slots(),
         slots::choices(),
+        bases::bases(),
     ]
     .into_iter()
     .flatten()

@@ -47,7 +47,13 @@ type OfAState = fn(&ComponentState) -> bool;
 /// True of every state.
 const OF_A_STATE: &[Promise<OfAState>] = &[
     ("there is a bootable answer", |c| c.active_image().is_some()),
-    ("the base is what it was", |c| c.places.is_some() || c.image(Slot::Base) == Some(&base())),
+    ("there is a base, and one that was offered", |c| {
+        let offered = |image: &SealedImage| bases().contains(image);
+        c.places.is_some() || c.image(Slot::Base).is_some_and(offered)
+    }),
+    ("a base is not denied", |c| {
+        c.image(Slot::Base).is_none_or(|base| c.denial(&base.identity.digest).is_none())
+    }),
     ("two devices have no base", |c| {
         c.places.as_ref().is_none_or(|there| *there == places() && c.base == Held::Empty)
     }),

@@ -371,7 +371,7 @@ fn a_stage_that_was_killed_while_it_finished_goes_on() {
         crate::staging::freeze(
             store.disk.as_ref(),
             &store.snapshot.layout,
-            (&story.component, Slot::A),
+            (&story.component, Home::A),
             &store.image_path(&story.component, Slot::A),
             content.as_ref(),
         )

@@ -9,7 +9,8 @@ fn lines(text: &str) -> Vec<Line> {
 fn lines_of(component: &str, text: &str) -> Vec<Line> {
     let line = |(at, line): (usize, &str)| {
         let words: Vec<&str> = line.split('|').map(str::trim).collect();
-        let mut value = serde_json::json!({ "at": at, "component": component, "sequence": words[0].parse::<u64>().unwrap() });
+        let sequence = words[0].parse::<u64>().unwrap();
+        let mut value = serde_json::json!({ "at": at, "component": component, "sequence": sequence });
         for (name, word) in ["event", "from", "to", "slot", "reason"].iter().zip(&words[1..]) {
             if *word != "-" {
                 value[name] = (*word).into();

@@ -97,10 +97,14 @@ fn twice_is_once(machine: &Machine, state: &State) -> bool {
         Event::Vacuum,
         Event::Abandon { component: name("c") },
         Event::Lift { component: name("c"), digest: images()[0].identity.digest },
+        Event::Supersede { component: name("c"), image: bases()[0].clone() },
     ];
     events.iter().all(|event| match (machine.decide)(state, event, NOW) {
         Ok((once, _)) => (machine.decide)(&once, event, NOW) == Ok((once, vec![])),
-        Err(refusal) => matches!(refusal, Refusal::Failed { .. } | Refusal::NoBase { .. }),
+        Err(refusal) => {
+            let nothing = matches!(refusal, Refusal::NoBase { .. } | Refusal::NothingToSupersede { .. });
+            nothing || matches!(refusal, Refusal::Failed { .. })
+        }
     })
 }
 

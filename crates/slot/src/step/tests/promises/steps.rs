@@ -14,7 +14,17 @@ pub(super) struct Taken<'a> {
 
 impl Taken<'_> {
     fn chosen(&self) -> bool {
-        self.old.active != self.new.active
+        self.old.active != self.new.active || self.superseded()
+    }
+
+    /// Whether another base came.
+    fn superseded(&self) -> bool {
+        self.old.generation != self.new.generation
+    }
+
+    /// The base that is offered.
+    fn offered(&self) -> Option<&SealedImage> {
+        if let Event::Supersede { image, .. } = self.event { Some(image) } else { None }
     }
 
     /// Whether this event leaves an image because it is bad.
@@ -70,11 +80,12 @@ pub(super) type OfAStep = fn(&Taken<'_>) -> bool;
 pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
     ("the floor never goes down", |t| t.new.floor >= t.old.floor),
     (
-        "a confirm and a switch without a trial raise the floor to what is active, and nothing else does",
+        "a confirm, a switch without a trial and a new base raise the floor to what is active, and nothing else does",
         |t| {
             let raises = match t.event {
                 Event::Confirm { .. } => t.old.trial.is_some(),
                 Event::Switch { trial, .. } => trial.is_none(),
+                Event::Supersede { .. } => t.superseded(),
                 _ => false,
             };
             let active = t.new.active_image().map_or(0, |image| image.epoch);
@@ -115,11 +126,13 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
     ("a fall back goes the way back", |t| {
         !(t.chosen() && t.blames()) || Some(t.new.active) == t.old.way_back()
     }),
-    ("nothing else changes the active slot", |t| {
-        !t.chosen() || t.blames() || matches!(t.event, Event::Switch { .. } | Event::Remove { .. })
+    ("nothing else but a new base changes the active slot", |t| {
+        let asked = matches!(t.event, Event::Switch { .. } | Event::Remove { .. });
+        !t.chosen() || t.blames() || asked || t.superseded()
     }),
     ("what is not on trial is left by a rollback only", |t| {
         let asked = matches!(t.event, Event::Rollback { .. } | Event::Switch { .. } | Event::Remove { .. });
+        let asked = asked || t.superseded();
         t.old.trial.is_some() || !t.chosen() || asked
     }),
     // What is denied.
@@ -143,9 +156,13 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
         digests(t.new) == expected
     }),
     ("what comes in is not denied", |t| {
-        t.comes().is_none_or(|image| t.old.denial(&image.identity.digest).is_none())
+        let comes = t.comes().or(t.offered().filter(|_| t.superseded()));
+        comes.is_none_or(|image| t.old.denial(&image.identity.digest).is_none())
     }),
-    ("what comes in is not below the floor", |t| t.comes().is_none_or(|image| image.epoch >= t.old.floor)),
+    ("what comes in is not below the floor", |t| {
+        let comes = t.comes().or(t.offered().filter(|_| t.superseded()));
+        comes.is_none_or(|image| image.epoch >= t.old.floor)
+    }),
     ("what comes in is neither the base nor in use", |t| {
         let is =
             |slot, image: &SealedImage| t.old.image(slot).is_some_and(|held| held.identity == image.identity);
@@ -215,10 +232,10 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
     }),
     // What slots hold.
     ("only what is spare is emptied", |t| {
-        t.changed().into_iter().all(|slot| slot != t.old.active && slot != Slot::Base)
+        t.superseded() || t.changed().into_iter().all(|slot| slot != t.old.active && slot != Slot::Base)
     }),
-    ("one slot changes at a time, but for an abandon and a vacuum", |t| {
-        t.changed().len() < 2 || matches!(t.event, Event::Abandon { .. } | Event::Vacuum)
+    ("one slot changes at a time, but for an abandon, a vacuum and a new base", |t| {
+        t.changed().len() < 2 || t.superseded() || matches!(t.event, Event::Abandon { .. } | Event::Vacuum)
     }),
     ("only a slot that is staged into is sealed, with what was staged", |t| {
         let Event::Seal { slot, image, .. } = t.event else { return true };
@@ -228,9 +245,40 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
         let Event::GoOn { slot, .. } = t.event else { return true };
         *t.old.held(*slot) == Held::Staging && t.new == t.old
     }),
-    ("nothing but a seal seals", |t| {
+    ("nothing but a seal seals, and nothing but a new base is sealed otherwise", |t| {
+        let is_new_base = |slot: &Slot| *slot == Slot::Base && t.superseded();
         matches!(t.event, Event::Seal { .. })
-            || t.changed().into_iter().all(|slot| t.new.image(slot).is_none())
+            || t.changed().into_iter().all(|slot| t.new.image(slot).is_none() || is_new_base(&slot))
+    }),
+    // What a base is superseded by.
+    ("the base changes only when another supersedes it, and then lies in a place of its own", |t| {
+        let same = t.new.base == t.old.base && t.new.generation == t.old.generation;
+        let next = t.new.generation == t.old.generation + 1 && t.new.base != t.old.base;
+        if t.superseded() { t.offered().is_some() && next } else { same }
+    }),
+    ("the base that was offered is the base, and in use", |t| {
+        let offered = t.offered().map(|image| image.identity);
+        let is = |slot| t.new.image(slot).map(|image| image.identity) == offered;
+        offered.is_none() || is(Slot::Base) && (!t.superseded() || t.new.active == Slot::Base)
+    }),
+    ("nothing of what was patched on the old base stays", |t| {
+        let empty = Slot::PATCHED.into_iter().all(|slot| *t.new.held(slot) == Held::Empty);
+        let forgotten = t.new.previous.is_none() && t.new.trial.is_none() && t.new.last_rollback.is_none();
+        !t.superseded() || empty && forgotten
+    }),
+    ("a base that supersedes itself changes nothing", |t| {
+        let base = t.old.image(Slot::Base).map(|image| &image.identity);
+        let same = t.offered().is_some_and(|image| base == Some(&image.identity));
+        !same || t.new == t.old && t.effects.is_empty()
+    }),
+    ("the files of a base go when it is superseded, and at no other time", |t| {
+        t.effects.contains(&Effect::DiscardBases(name("c"))) == t.superseded()
+    }),
+    ("a base that is not newer, or ends a trial, is spoken of", |t| {
+        let version = |held: &ComponentState| held.image(Slot::Base).map(|image| image.version.clone());
+        let worth = t.old.trial.is_some() || version(t.new) <= version(t.old);
+        let said = t.logged().any(|entry| entry.what == What::Supersede && entry.reason.is_some());
+        !t.superseded() || said == worth
     }),
     ("files go from what is emptied, and from nothing else", |t| {
         let emptied = |slot: &Slot| t.old.held(*slot) != &Held::Empty && t.new.image(*slot).is_none();
@@ -295,6 +343,14 @@ pub(super) const OF_A_REFUSAL: &[Promise<OfARefusal>] = &[
     ("who has a base can go back to it", |old, event, _| {
         old.places.is_some() || !matches!(event, Event::Remove { .. })
     }),
+    (
+        "who has a base can have it superseded, on trial or not, by what is neither denied nor below the floor",
+        |old, event, _| {
+            let Event::Supersede { image, .. } = event else { return true };
+            let refused = old.denial(&image.identity.digest).is_some() || image.epoch < old.floor;
+            old.places.is_some() || refused
+        },
+    ),
     ("what is ready can be switched to", |old, event, _| {
         let Event::Switch { to, .. } = event else { return true };
         old.trial.is_some() || old.ready().is_none_or(|slot| to[0].1 != slot || is_base(old, slot))

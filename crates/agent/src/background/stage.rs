@@ -1,0 +1,90 @@
+//! A release's image is brought into a slot: fetched while it is applied.
+
+use super::{Agent, Trouble, kept};
+use crate::check::check_for_switch;
+use crate::decide::{Change, Decision, Way};
+use crate::memory::{self, Memory};
+use crate::shared::{Interruptible, Shared};
+use crate::{Outcome, Request, durable, install};
+use siding_apply::Progress;
+use siding_patch::Limits;
+use siding_repo::Blob;
+use siding_slot::{Slot, Store};
+use std::fs;
+use std::time::Duration;
+
+/// How long is waited for another process to let go of the store.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Agent<'_> {
+    /// The slot that holds a component's image, sealed; it is brought there if need be.
+    ///
+    /// Once this returned Ok, it survives a power cut.
+    pub(super) fn bring(&self, decision: &Decision<'_>, change: &Change<'_>) -> Result<Slot, Trouble> {
+        match change.way {
+            Way::Ready(slot) => self.make_sure(change, slot),
+            Way::Patch(blob) | Way::Full(blob) => self.stage(decision, change, blob),
+        }
+    }
+
+    /// An image that is damaged is no image any more; the next decision is to bring it anew.
+    fn make_sure(&self, change: &Change<'_>, slot: Slot) -> Result<Slot, Trouble> {
+        let component = &change.item.component;
+        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        match check_for_switch(&store, component, slot) {
+            Ok(()) => Ok(slot),
+            Err(crate::Error::Damaged { damage, .. }) => {
+                let reason = format!("its image is damaged: {damage}");
+                store.condemn(component, slot, &reason, (self.clock)())?;
+                Err(Trouble::new(
+                    "corrupt",
+                    format!("{component} in slot {slot}: {reason}; it is brought anew"),
+                ))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn stage(&self, decision: &Decision<'_>, change: &Change<'_>, blob: &Blob) -> Result<Slot, Trouble> {
+        let (id, item) = (decision.release.id.as_str(), change.item);
+        self.show("downloading", Some(id), Some(&item.component));
+        let parts = memory::path(self.store, "parts");
+        durable::make_dir(&parts).map_err(kept)?;
+        let part = parts.join(blob.sha256.to_string());
+        let values = &self.policy.values;
+        let inner = self.source.fetch(blob, &part, values.rate)?;
+        let reader = Interruptible { inner, shared: self.shared };
+        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        let request =
+            Request { product: values.product.clone(), memory: values.memory, ..Request::at((self.clock)()) };
+        let mut shown = Shown(self.shared);
+        let done = install(&mut store, reader, self.trust, &Limits::default(), &request, &mut shown);
+        let done = done.map_err(|error| match self.shared.is_interrupted() {
+            true => Trouble::interrupted(),
+            false => error.into(),
+        })?;
+        let got = store.state().get(&done.component).and_then(|held| held.image(done.slot));
+        let is_it = |image: &siding_slot::SealedImage| image.identity == item.target.identity();
+        if done.component != item.component || done.outcome == Outcome::WasActive || !got.is_some_and(is_it) {
+            let what = format!(
+                "{} makes {} {}, release {id} promises {} {}",
+                blob.name, done.component, done.version, item.component, item.target.version
+            );
+            return Err(Trouble::new("mismatch", what));
+        }
+        let _ = fs::remove_file(&part);
+        let count =
+            |memory: &mut Memory| memory.counted.bytes = memory.counted.bytes.saturating_add(blob.length);
+        Memory::update(self.store, count).map_err(kept)?;
+        Ok(done.slot)
+    }
+}
+
+/// Progress for whoever looks.
+struct Shown<'s>(&'s Shared);
+
+impl Progress for Shown<'_> {
+    fn advanced(&mut self, done: u64, total: u64) {
+        self.0.advance(done, total);
+    }
+}

@@ -1,0 +1,204 @@
+//! A running agent as a page has it: takes pictures, and does what is asked.
+
+use crate::decide::Situation;
+use crate::memory::{self, Memory};
+use crate::picture::{Sources, picture};
+use crate::policy::Policy;
+use crate::restart::{Host, Move, Plan, Restarted};
+use crate::shared::Shared;
+use crate::situation::situation;
+use crate::source::{Catalog, Source};
+use crate::view::{Ask, Check, Device, View};
+use siding_image::{Component, Version};
+use siding_slot::{Slot, Snapshot, State, Store};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What stands behind a page, and behind verbs of the command line that do not need more.
+pub struct Running {
+    /// The store's directory.
+    pub store: PathBuf,
+    /// Where the settings' files are.
+    pub policy: PathBuf,
+    /// Where releases come from.
+    pub source: Arc<dyn Source>,
+    /// What the loop shows, and who wakes it.
+    pub shared: Arc<Shared>,
+    /// The clock, in seconds since 1970.
+    pub clock: fn() -> u64,
+    /// How many minutes local time is ahead of UTC at such a time.
+    pub offset: fn(u64) -> i32,
+    /// What has to follow the record.
+    pub follow: Arc<dyn Fn(&Snapshot) + Send + Sync>,
+}
+
+/// How long is waited for another process to let go of the store.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Running {
+    /// A picture of now, or why there is none.
+    pub fn picture(&self) -> Result<View, String> {
+        let now = (self.clock)();
+        let policy = self.policy()?;
+        let store = Store::view(&self.store).map_err(|error| error.to_string())?;
+        let situation: Situation =
+            situation(&self.store, &policy, now, (self.offset)(now)).map_err(of_memory)?;
+        let memory = Memory::load(&self.store).map_err(of_memory)?;
+        let told = memory::history(&self.store).map_err(of_memory)?;
+        Ok(picture(&Sources {
+            store: &store,
+            policy: &policy,
+            catalog: &self.catalog()?,
+            situation: &situation,
+            memory: &memory,
+            told: &told,
+            activity: self.shared.activity(),
+        }))
+    }
+
+    fn policy(&self) -> Result<Policy, String> {
+        Policy::load(&self.policy, &self.store).map_err(|error| error.to_string())
+    }
+
+    /// What is known of the repository without a look.
+    fn catalog(&self) -> Result<Catalog, String> {
+        let known = self.source.known((self.clock)()).map_err(|error| error.to_string())?;
+        // Of nothing nothing expires.
+        Ok(known.unwrap_or(Catalog { expires: u64::MAX, ..Catalog::default() }))
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Memory)) -> Result<(), String> {
+        Memory::update(&self.store, change).map_err(of_memory)?;
+        self.shared.wake();
+        Ok(())
+    }
+
+    fn install(&self, id: String) -> Result<String, String> {
+        let view = self.picture()?;
+        let offer = view.offers.iter().find(|offer| offer.id == id);
+        let offer = offer.ok_or_else(|| format!("there is no release {id:?} for this device"))?;
+        if !offer.can_install {
+            return Err(format!("{id} cannot be installed now: {}", offer.reason));
+        }
+        self.note(|memory| memory.asked.extend([id.clone()]))?;
+        Ok(format!("{id} is being installed"))
+    }
+
+    fn remove(&self, component: Option<&str>) -> Result<String, String> {
+        // A download has the store; it goes on later.
+        self.shared.give_way();
+        let done = self.remove_now(component);
+        self.shared.go_on();
+        self.shared.wake();
+        done
+    }
+
+    fn remove_now(&self, component: Option<&str>) -> Result<String, String> {
+        let store = Store::open_patiently(&self.store, PATIENCE).map_err(|error| error.to_string())?;
+        let set = match component {
+            Some(name) => vec![name.parse::<Component>()?],
+            None => removable(store.state()),
+        };
+        let removed = Removal { policy: &self.policy()?, set: &set, now: (self.clock)() };
+        let (versions, restarted) = removed.carry_out(store, &Host::here(), &*self.follow)?;
+        let names: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let rest = if restarted.is_complete() { "" } else { "; the device must restart to leave it" };
+        Ok(match names.is_empty() {
+            true => "there is nothing to remove".to_owned(),
+            false => format!("removed {}{rest}", names.join(", ")),
+        })
+    }
+}
+
+impl Device for Running {
+    fn view(&self) -> View {
+        let failed = |error: String| View {
+            now: (self.clock)(),
+            check: Check { error: Some(error), ..Check::default() },
+            ..View::default()
+        };
+        self.picture().unwrap_or_else(failed)
+    }
+
+    fn ask(&self, ask: Ask) -> Result<String, String> {
+        match ask {
+            Ask::Check => {
+                self.note(|memory| memory.next = Some(0))?;
+                Ok("looking for releases".to_owned())
+            }
+            Ask::Install(id) => self.install(id),
+            Ask::Remove(component) => self.remove(component.as_deref()),
+            Ask::Restart => {
+                self.note(|memory| memory.restart_asked = true)?;
+                Ok("what must restart is being restarted".to_owned())
+            }
+            Ask::Set(name, value) => {
+                self.policy()?.set(&name, &value).map_err(|error| error.to_string())?;
+                self.shared.wake();
+                Ok(format!("{name} is {value} now"))
+            }
+        }
+    }
+}
+
+/// Components go back to their bases because a person says so.
+pub struct Removal<'a> {
+    /// What is allowed.
+    pub policy: &'a Policy,
+    /// Which components.
+    pub set: &'a [Component],
+    /// The time, in seconds since 1970.
+    pub now: u64,
+}
+
+impl Removal<'_> {
+    /// Refuses if it is locked, and remembers what is removed, so that it does not come back by itself. Says what it is.
+    ///
+    /// Once this returned Ok, that survives a power cut.
+    pub fn note(&self, store: &Snapshot) -> Result<Vec<(Component, Version)>, String> {
+        self.set
+            .iter()
+            .try_for_each(|name| self.policy.may_remove(name))
+            .map_err(|error| error.to_string())?;
+        let in_use = self.set.iter().filter_map(|name| {
+            let held = store.state().get(name).filter(|held| held.active != Slot::Base)?;
+            Some((name.clone(), held.active_image()?.version.clone()))
+        });
+        let versions: Vec<(Component, Version)> = in_use.collect();
+        if !versions.is_empty() {
+            Memory::removed_by_hand(store.root(), &versions, self.now).map_err(of_memory)?;
+        }
+        Ok(versions)
+    }
+
+    /// Notes it, goes back, and restarts what must restart.
+    ///
+    /// Once this returned Ok, it survives a power cut; whatever became of the restarts.
+    fn carry_out(
+        &self,
+        mut store: Store,
+        host: &Host,
+        follow: &dyn Fn(&Snapshot),
+    ) -> Result<(Vec<(Component, Version)>, Restarted), String> {
+        let versions = self.note(&store)?;
+        let moves: Vec<Move> =
+            versions.iter().map(|(name, _)| Move { component: name.clone(), to: Slot::Base }).collect();
+        // To leave it matters more than to restart its users.
+        let plan = Plan::prepare(&store, &moves, host).ok();
+        let entries = store.remove(self.set, self.now).map_err(|error| error.to_string())?;
+        follow(&store);
+        drop(store);
+        let restarted = plan.filter(|_| !entries.is_empty()).map(Plan::carry_out).unwrap_or_default();
+        Ok((versions, restarted))
+    }
+}
+
+fn removable(state: &State) -> Vec<Component> {
+    let patched = state.components().filter(|(_, held)| held.active != Slot::Base && held.places.is_none());
+    patched.map(|(name, _)| name.clone()).collect()
+}
+
+fn of_memory(error: impl std::fmt::Display) -> String {
+    format!("what the agent remembers cannot be read or written: {error}")
+}

@@ -1,0 +1,485 @@
+//! The agent's passes on a device with real files: libssl, and a small tree beside it.
+//!
+//! The repository is a folder; health checks and hooks are programs of the store.
+
+use siding_agent::background::{Agent, Look, Passed};
+use siding_agent::memory::{Memory, Told, history};
+use siding_agent::policy::Policy;
+use siding_agent::restart::Host;
+use siding_agent::source::{Catalog, Folder, Source, SourceError};
+use siding_agent::{Shared, boot};
+use siding_image::{Component, Image};
+use siding_patch::{ImageRef, Manifest, PrivateKey, Severity, Trust};
+use siding_repo::{Blob, FORMAT, Full, ImageSpec, Item, Release, Standing, Wave};
+use siding_slot::{Slot, Store};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const NOW: u64 = 1_772_355_900;
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
+}
+
+fn key() -> PrivateKey {
+    PrivateKey::from_seed(&[7; 32])
+}
+
+fn component(name: &str) -> Component {
+    name.parse().unwrap()
+}
+
+/// A device and its repository.
+struct Lab {
+    dir: tempfile::TempDir,
+    clock: AtomicU64,
+}
+
+impl Lab {
+    /// `libssl` 3.0.20, and `conf` 1.0, a tree.
+    fn new() -> Self {
+        let lab = Self { dir: tempfile::tempdir().unwrap(), clock: AtomicU64::new(NOW) };
+        for (name, text) in [("conf-old", "one"), ("conf-new", "two")] {
+            fs::create_dir(lab.path(name)).unwrap();
+            fs::write(lab.path(name).join("app.conf"), text.repeat(2000)).unwrap();
+            fs::write(lab.path(name).join("LICENCE"), "the same in both").unwrap();
+        }
+        fs::create_dir_all(lab.path("repo/releases")).unwrap();
+        fs::create_dir_all(lab.path("repo/blobs")).unwrap();
+        let mut store = Store::create(&lab.path("store")).unwrap();
+        store.init(&component("libssl"), &"3.0.20".parse().unwrap(), 0, &libssl("3.0.20"), NOW).unwrap();
+        store.init(&component("conf"), &"1.0".parse().unwrap(), 0, &lab.path("conf-old"), NOW).unwrap();
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn etc(&self, text: &str) {
+        fs::create_dir_all(self.path("etc")).unwrap();
+        fs::write(self.path("etc/agent.toml"), text).unwrap();
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let path = self.path("store").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A patch from `old` to `new`, as a blob.
+    fn blob(
+        &self,
+        name: &str,
+        (from, old): (&str, &Image),
+        (to, new): (&str, &Image),
+        item: (&str, &[&str]),
+    ) -> Blob {
+        let delta = siding_diff::make(old, new, siding_diff::Level::Fast, &|_, _, _| {}).unwrap();
+        let named = |version: &str, image: &Image| ImageRef {
+            version: version.parse().unwrap(),
+            identity: image.identity(),
+        };
+        let manifest = Manifest::new(component(item.0), named(from, old), named(to, new));
+        let restart = item.1.iter().map(|&word| word.to_owned()).collect();
+        let mut bytes = Vec::new();
+        siding_patch::write(&Manifest { restart, ..manifest }, &delta.chunks, &[key()], &mut bytes).unwrap();
+        let name = format!("blobs/{name}.siding");
+        fs::write(self.path("repo").join(&name), &bytes).unwrap();
+        Blob { name, length: bytes.len() as u64, sha256: siding_image::Digest::of(&bytes) }
+    }
+
+    fn item(&self, name: &str, from: (&str, &Path), to: (&str, &Path), restart: &[&str]) -> Item {
+        let (old, new) = (Image::open(from.1).unwrap(), Image::open(to.1).unwrap());
+        let blob = self.blob(
+            &format!("{name}-{}", to.0.replace([' ', '(', ')'], "")),
+            (from.0, &old),
+            (to.0, &new),
+            (name, restart),
+        );
+        Item {
+            component: component(name),
+            products: vec![],
+            source: ImageSpec::new(from.0.parse().unwrap(), old.identity()),
+            target: ImageSpec::new(to.0.parse().unwrap(), new.identity()),
+            epoch: 0,
+            restart: restart.iter().map(|&word| word.to_owned()).collect(),
+            patch: Some(blob),
+            full: None,
+            reverse: None,
+        }
+    }
+
+    fn libssl(&self) -> Item {
+        self.item("libssl", ("3.0.20", &libssl("3.0.20")), ("3.0.20 (a)", &libssl("3.0.22")), &[])
+    }
+
+    fn conf(&self, restart: &[&str]) -> Item {
+        self.item("conf", ("1.0", &self.path("conf-old")), ("1.0 (a)", &self.path("conf-new")), restart)
+    }
+
+    fn publish(&self, release: &Release) {
+        fs::write(self.path("repo").join(release.target_name()), release.to_json()).unwrap();
+    }
+
+    fn store(&self) -> siding_slot::Snapshot {
+        Store::view(&self.path("store")).unwrap()
+    }
+
+    fn active(&self, name: &str) -> (String, bool) {
+        let store = self.store();
+        let held = store.state().get(&component(name)).unwrap();
+        (held.active_image().unwrap().version.to_string(), held.trial.is_some())
+    }
+
+    fn pass(&self) -> Passed {
+        self.pass_from(&Folder::new(&self.path("repo")), Look::Now)
+    }
+
+    fn pass_from(&self, source: &dyn Source, look: Look) -> Passed {
+        self.pass_as(source, look, &boot())
+    }
+
+    fn pass_as(&self, source: &dyn Source, look: Look, boot: &str) -> Passed {
+        let store = self.path("store");
+        let policy = Policy::load(&self.path("etc"), &store).unwrap();
+        let host = Host { proc: "/proc".into(), systemctl: None };
+        let agent = Agent {
+            store: &store,
+            policy: &policy,
+            source,
+            trust: &Trust::new(vec![key().public()], 1).unwrap(),
+            host: &host,
+            clock: &|| self.clock.load(Ordering::Relaxed),
+            offset: 0,
+            boot: boot.to_owned(),
+            not_started: vec![],
+            follow: &|_| {},
+            shared: &Shared::default(),
+        };
+        agent.pass(look).unwrap().expect("no other agent is at it")
+    }
+
+    fn codes(&self) -> Vec<String> {
+        let code =
+            |told: Told| Some(format!("{} {}", told.what, told.code.unwrap_or_default()).trim().to_owned());
+        history(&self.path("store")).unwrap().into_iter().filter_map(code).collect()
+    }
+
+    fn later(&self, seconds: u64) {
+        self.clock.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+fn libssl(version: &str) -> PathBuf {
+    testdata().join("libssl").join(version).join("libssl.so.3")
+}
+
+fn release(id: &str, items: Vec<Item>) -> Release {
+    Release {
+        format: FORMAT,
+        id: id.to_owned(),
+        title: format!("Release {id}"),
+        text: String::new(),
+        severity: Severity::High,
+        advisories: vec!["CVE-2026-0001".to_owned()],
+        channel: "stable".to_owned(),
+        published: NOW - 10,
+        standing: Standing::Active,
+        waves: vec![],
+        items,
+    }
+}
+
+#[test]
+fn a_release_of_two_components_is_installed_by_itself_in_one_switch() {
+    let lab = Lab::new();
+    lab.program("health.d/10-works", "test -s \"$SIDING_STORE/current/conf/app.conf\"");
+    lab.program("restart.d/app", "echo \"$@\" >> \"$SIDING_STORE/restarted\"");
+    lab.publish(&release("fix", vec![lab.libssl(), lab.conf(&["app"])]));
+    let passed = lab.pass();
+    assert_eq!(
+        (lab.active("libssl"), lab.active("conf")),
+        (("3.0.20 (a)".into(), false), ("1.0 (a)".into(), false))
+    );
+    assert_eq!(fs::read_to_string(lab.path("store/restarted")).unwrap(), "restart app\n");
+    assert!(passed.error.is_none() && passed.restart.is_empty());
+    let log = lab.store().log().unwrap().entries;
+    let switches: Vec<u64> =
+        log.iter().filter(|entry| entry.what.name() == "switch").map(|entry| entry.at).collect();
+    assert_eq!(switches.len(), 2, "{log:?}");
+    assert_eq!(lab.codes(), ["decide installing", "install", "restart", "confirm", "decide installed"]);
+    // Nothing is left to do, to tell, or lying about.
+    assert_eq!(lab.pass(), Passed::default());
+    let parts = fs::read_dir(lab.path("store/agent/parts")).unwrap().count();
+    assert_eq!((lab.codes().len(), parts), (5, 0));
+}
+
+#[test]
+fn what_does_not_work_is_left_and_not_offered_again_until_something_newer_comes() {
+    let lab = Lab::new();
+    lab.program("health.d/10-works", "! grep -q two \"$SIDING_STORE/current/conf/app.conf\"");
+    lab.publish(&release("bad", vec![lab.conf(&[])]));
+    lab.pass();
+    assert_eq!(lab.active("conf"), ("1.0".into(), false));
+    assert_eq!(lab.codes(), ["decide installing", "install", "leave unhealthy", "decide denied"]);
+    assert!(lab.pass().told.is_empty());
+    fs::write(lab.path("conf-new/app.conf"), "three").unwrap();
+    let next = lab.item("conf", ("1.0", &lab.path("conf-old")), ("1.0 (b)", &lab.path("conf-new")), &[]);
+    lab.publish(&release("good", vec![next]));
+    lab.pass();
+    assert_eq!(lab.active("conf"), ("1.0 (b)".into(), false));
+}
+
+#[test]
+fn a_withdrawn_release_is_left_by_itself_with_its_reason() {
+    let lab = Lab::new();
+    let fix = release("fix", vec![lab.conf(&[])]);
+    lab.publish(&fix);
+    lab.pass();
+    assert_eq!(lab.active("conf").0, "1.0 (a)");
+    lab.publish(&Release { standing: Standing::Withdrawn { reason: "it eats logs".into() }, ..fix });
+    let passed = lab.pass();
+    assert_eq!(lab.active("conf").0, "1.0");
+    assert!(
+        passed.told.iter().any(|told| told.what == "leave" && told.text.contains("it eats logs")),
+        "{passed:?}"
+    );
+    assert!(lab.pass().told.is_empty());
+}
+
+#[test]
+fn off_is_listed_and_asked_for_is_installed() {
+    let lab = Lab::new();
+    lab.etc("automatic-install = false\n");
+    lab.publish(&release("fix", vec![lab.conf(&[])]));
+    lab.pass();
+    assert_eq!((lab.active("conf").0.as_str(), lab.codes()), ("1.0", vec!["decide off".to_owned()]));
+    Memory::update(&lab.path("store"), |memory| memory.asked.extend(["fix".to_owned()])).unwrap();
+    lab.pass();
+    assert_eq!(lab.active("conf").0, "1.0 (a)");
+    assert!(Memory::load(&lab.path("store")).unwrap().asked.is_empty());
+    // Removed by hand, it stays away although it is on again.
+    lab.etc("");
+    let versions = [(component("conf"), "1.0 (a)".parse().unwrap())];
+    Memory::removed_by_hand(&lab.path("store"), &versions, NOW).unwrap();
+    Store::open(&lab.path("store")).unwrap().remove(&[component("conf")], NOW).unwrap();
+    lab.pass();
+    assert_eq!(lab.active("conf").0, "1.0");
+    assert_eq!(lab.codes().last().unwrap(), "decide removed-by-hand");
+}
+
+#[test]
+fn what_needs_a_restart_waits_for_it_and_is_checked_after_it() {
+    let lab = Lab::new();
+    lab.program("health.d/10-works", "touch \"$SIDING_STORE/asked\"");
+    lab.publish(&release("fix", vec![lab.conf(&["reboot"])]));
+    let source = Folder::new(&lab.path("repo"));
+    let passed = lab.pass();
+    assert_eq!((lab.active("conf"), passed.restart), (("1.0 (a)".into(), true), vec!["reboot".to_owned()]));
+    assert_eq!(lab.codes().last().unwrap(), "decide staged");
+    lab.later(100_000);
+    lab.pass();
+    assert!(!lab.path("store/asked").exists(), "asked before it was started");
+    // The device starts.
+    Store::open(&lab.path("store")).unwrap().boot(NOW).unwrap();
+    let passed = lab.pass_as(&source, Look::Not, "the next start");
+    assert!(lab.path("store/asked").exists());
+    assert_eq!((lab.active("conf"), passed.restart), (("1.0 (a)".into(), false), vec![]));
+    assert_eq!(lab.codes().last().unwrap(), "decide installed");
+}
+
+#[test]
+fn a_hook_that_is_missing_or_fails_keeps_the_device_as_it_was() {
+    let lab = Lab::new();
+    lab.publish(&release("fix", vec![lab.conf(&["app"])]));
+    lab.pass();
+    assert_eq!(lab.active("conf"), ("1.0".into(), false));
+    assert_eq!(lab.codes(), ["decide installing", "fail no-hook", "decide failed"]);
+    // It lies ready meanwhile, and is tried again when its time comes.
+    lab.program("restart.d/app", "exit 1");
+    assert!(lab.pass().told.is_empty());
+    lab.later(200);
+    lab.pass();
+    assert_eq!(lab.active("conf"), ("1.0".into(), false));
+    assert_eq!(lab.codes().last().unwrap(), "decide denied");
+}
+
+#[test]
+fn a_whole_image_does_where_no_patch_fits() {
+    let lab = Lab::new();
+    let (nothing, new) =
+        (Image::nothing(siding_image::Kind::Tree), Image::open(&lab.path("conf-new")).unwrap());
+    let blob = lab.blob("whole", ("0", &nothing), ("1.0 (a)", &new), ("conf", &[]));
+    let mut item = lab.conf(&[]);
+    item.source.digest = siding_image::Digest::of(b"another base");
+    item.full = Some(Full { blob, minimum: Some("0.9".parse().unwrap()) });
+    lab.publish(&release("fix", vec![item]));
+    lab.pass();
+    assert_eq!(
+        (lab.active("conf").0, lab.codes().last().unwrap().as_str()),
+        ("1.0 (a)".into(), "decide installed")
+    );
+}
+
+#[test]
+fn a_repository_that_cannot_be_reached_is_asked_again_later_and_later() {
+    let lab = Lab::new();
+    let nowhere = Folder::new(&lab.path("nowhere"));
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        let passed = lab.pass_from(&nowhere, Look::IfDue);
+        assert!(passed.error.unwrap().contains("nowhere"));
+        assert!(lab.pass_from(&nowhere, Look::IfDue).error.is_none(), "not before its time");
+        let memory = Memory::load(&lab.path("store")).unwrap();
+        let wait = memory.next.unwrap() - memory.tried.unwrap();
+        waits.push(wait);
+        lab.later(wait);
+    }
+    assert!(waits.iter().zip(&waits[1..]).take(10).all(|(a, b)| a < b), "{waits:?}");
+    assert!(waits[0] >= 60 && waits[0] <= 75 && waits[19] <= 86_400 * 5 / 4, "{waits:?}");
+    assert_eq!(lab.codes(), ["check unreachable"]);
+    lab.publish(&release("fix", vec![lab.conf(&[])]));
+    lab.pass();
+    assert_eq!(lab.active("conf").0, "1.0 (a)");
+}
+
+/// A repository whose downloads break off after so many bytes.
+struct Cut(Folder, u64);
+
+impl Source for Cut {
+    fn refresh(&self, now: u64) -> Result<Catalog, SourceError> {
+        self.0.refresh(now)
+    }
+
+    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
+        self.0.known(now)
+    }
+
+    fn fetch<'s>(
+        &'s self,
+        blob: &Blob,
+        part: &Path,
+        rate: Option<u64>,
+    ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
+        Ok(Box::new(self.0.fetch(blob, part, rate)?.take(self.1)))
+    }
+}
+
+#[test]
+fn a_download_that_breaks_off_is_tried_again_after_its_time() {
+    let lab = Lab::new();
+    lab.publish(&release("fix", vec![lab.libssl()]));
+    let cut = Cut(Folder::new(&lab.path("repo")), 5_000);
+    lab.pass_from(&cut, Look::Now);
+    assert_eq!(lab.codes(), ["decide installing", "fail corrupt", "decide failed"]);
+    assert!(lab.pass().told.is_empty(), "not before its time");
+    lab.later(80);
+    lab.pass();
+    assert_eq!(lab.active("libssl"), ("3.0.20 (a)".into(), false));
+}
+
+#[test]
+fn waves_and_windows_are_kept() {
+    let lab = Lab::new();
+    lab.etc("restart = \"window\"\nwindow = \"12:00-13:00\"\n");
+    let waves = vec![Wave { at: NOW + 3_600, percent: 100 }];
+    lab.publish(&Release { waves, ..release("fix", vec![lab.conf(&[])]) });
+    lab.pass();
+    // It is 09:05, then 10:05, then 12:05.
+    for (code, version, wait) in
+        [("wave-not-reached", "1.0", 3_600), ("outside-window", "1.0", 7_200), ("installed", "1.0 (a)", 0)]
+    {
+        lab.pass();
+        assert_eq!(lab.codes().last().unwrap(), &format!("decide {code}"));
+        assert_eq!(lab.active("conf").0, version);
+        lab.later(wait);
+    }
+}
+
+/// In the child: one pass over the device in this directory, killed whenever the parent likes.
+#[test]
+fn a_pass_in_a_child() {
+    let Some(dir) = std::env::var_os("SIDING_TEST_DEVICE") else { return };
+    let dir = PathBuf::from(dir);
+    let store = dir.join("store");
+    let policy = Policy::load(&dir.join("etc"), &store).unwrap();
+    let agent = Agent {
+        store: &store,
+        policy: &policy,
+        source: &Folder::new(&dir.join("repo")),
+        trust: &Trust::new(vec![key().public()], 1).unwrap(),
+        host: &Host { proc: "/proc".into(), systemctl: None },
+        clock: &|| NOW,
+        offset: 0,
+        boot: boot(),
+        not_started: vec![],
+        follow: &|_| {},
+        shared: &Shared::default(),
+    };
+    println!("begin");
+    agent.pass(Look::Now).unwrap();
+}
+
+/// Killed at random moments, the next pass goes on; at the end everything is as if nobody had been killed.
+#[test]
+fn killed_anywhere_nothing_is_lost() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let lab = Lab::new();
+    lab.program("health.d/10-works", "test -s \"$SIDING_STORE/current/conf/app.conf\"");
+    lab.program("restart.d/app", "true");
+    let fix = release("fix", vec![lab.libssl(), lab.conf(&["app"])]);
+    lab.publish(&fix);
+    let mut seed = 7_u64;
+    let mut killed = 0;
+    for round in 0..24 {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "a_pass_in_a_child", "--nocapture"])
+            .env("SIDING_TEST_DEVICE", lab.dir.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let begun =
+            BufReader::new(child.stdout.take().unwrap()).lines().any(|line| line.unwrap().contains("begin"));
+        assert!(begun);
+        // A busy wait of a random length, so that no clock is asked: the pass is killed somewhere in its course.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let turns = (seed >> 40) * (1 + round % 6);
+        assert!((0..turns).all(|turn| std::hint::black_box(turn) < turns));
+        let _ = child.kill();
+        killed += u32::from(!child.wait().unwrap().success());
+        // Whatever moment it was: what is active is whole, and the store opens.
+        let store = lab.store();
+        for (name, held) in store.state().components() {
+            store.image(name, held.active).unwrap().check().unwrap();
+        }
+        drop(Store::open(&lab.path("store")).unwrap());
+        Memory::load(&lab.path("store")).unwrap();
+        if round == 11 && lab.active("conf").0 == "1.0 (a)" {
+            // Once more from the base.
+            Store::open(&lab.path("store"))
+                .unwrap()
+                .remove(&[component("libssl"), component("conf")], NOW)
+                .unwrap_or_default();
+        }
+    }
+    lab.pass();
+    assert_eq!(
+        (lab.active("libssl"), lab.active("conf")),
+        (("3.0.20 (a)".into(), false), ("1.0 (a)".into(), false))
+    );
+    for name in ["libssl", "conf"] {
+        assert!(lab.store().state().get(&component(name)).unwrap().denied.is_empty());
+        let store = lab.store();
+        let slot = store.state().get(&component(name)).unwrap().active;
+        assert_ne!(slot, Slot::Base);
+    }
+    let memory = Memory::load(&lab.path("store")).unwrap();
+    assert_eq!((memory.switching, memory.asked.len()), (None, 0));
+    assert!(lab.pass().told.is_empty());
+    eprintln!("{killed} of 24 passes were killed");
+}
