@@ -158,9 +158,7 @@ fn wanted(headers: &HeaderMap, length: u64) -> Wanted {
         (false, _) if number(from) >= length => Wanted::Nothing,
         (false, true) => Wanted::Part { from: number(from), end: length },
         (false, false) if number(to) < number(from) => Wanted::All,
-        (false, false) => {
-            Wanted::Part { from: number(from), end: number(to).saturating_add(1).min(length) }
-        }
+        (false, false) => Wanted::Part { from: number(from), end: number(to).saturating_add(1).min(length) },
     }
 }
 
