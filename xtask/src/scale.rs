@@ -74,7 +74,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         expected.len(),
         rows.concat()
     );
-    missing.iter().for_each(|why| drop(writeln!(out, "\nNot run: {why}")));
+    for why in &missing {
+        let _ = writeln!(out, "\nNot run: {why}");
+    }
     println!("{out}\nWhat was made was the same, byte for byte, each time.");
     Ok(())
 }
