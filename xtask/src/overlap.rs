@@ -165,7 +165,7 @@ impl Bench {
         self.proxy.forget_first();
         let mut command = Command::new(&self.siding);
         command.args(["agent", "--once"]);
-        command.env("SIDING_STORE", fresh.join("store")).env("SIDING_POLICY", fresh.join("etc"));
+        command.env("SIDING_STORE", fresh.join("store")).env("SIDING_CONFIG", fresh.join("etc"));
         measure::run(&mut command, None)?;
         let sealed = Instant::now();
         let view = siding_slot::Store::view(&fresh.join("store")).map_err(|e| e.to_string())?;

@@ -1,7 +1,7 @@
 //! What must be true of a device: after every process, and at the end.
 
 use super::Fleet;
-use super::device::{Device, LETTERS, SAFE, letter_of};
+use super::device::{Device, LETTERS, SAFE, letter_of, note_pace};
 use super::maker::COMPONENTS;
 use super::story;
 use crate::measure;
@@ -41,6 +41,9 @@ fn judge(device: &mut Device, fleet: &Fleet<'_>, letter: usize, hour: u64) {
     device.letter = letter;
     if letter > before {
         device.full += fleet.maker.full;
+        if !device.killed {
+            note_pace(device.took);
+        }
         let told = story::bringing(LETTERS[letter]);
         let reached =
             told.is_some_and(|told| device.place(told.id) < story::reach(told, hour) || device.by_hand);

@@ -46,12 +46,14 @@ pub(crate) struct Device {
     pub(crate) removed: Option<usize>,
     /// Somebody installed by hand.
     pub(crate) by_hand: bool,
-    /// A pass that did not end well is tried again in the next hour.
-    pub(crate) again: bool,
+    /// When it wakes up next, as its agent has noted it; in the next hour if that was killed or failed.
+    pub(crate) next: u64,
     /// The last pass was killed.
     pub(crate) killed: bool,
     pub(crate) kills: u64,
     pub(crate) passes: u64,
+    /// How long the last process took.
+    pub(crate) took: Duration,
     /// Of its passes, those that failed by themselves, and what the last of them said.
     pub(crate) failures: u64,
     pub(crate) said: String,
@@ -106,10 +108,11 @@ impl Device {
             letter: 0,
             removed: None,
             by_hand: false,
-            again: false,
+            next: number as u64 % EVERY,
             killed: false,
             kills: 0,
             passes: 0,
+            took: Duration::ZERO,
             failures: 0,
             said: String::new(),
             went_back: false,
@@ -181,7 +184,8 @@ impl Device {
         fs::create_dir_all(&trust).and_then(|()| fs::create_dir_all(&etc)).map_err(failed)?;
         fs::copy(maker.join("release.pub"), trust.join("release.pub")).map_err(failed)?;
         let text = format!(
-            "mirrors = {mirrors:?}\nroot = {:?}\ntrust = {trust:?}\ndevice-id = {:?}\nautomatic-install = {}\n",
+            "mirrors = {mirrors:?}\nroot = {:?}\ntrust = {trust:?}\ndevice-id = {:?}\nautomatic-install = {}\n\
+             check-every = \"{EVERY}h\"\n",
             maker.join("keys/root.json"),
             self.id,
             !self.traits.off
@@ -229,7 +233,7 @@ impl Device {
     // ---- what is run
 
     pub(crate) fn is_due(&self, hour: u64) -> bool {
-        self.again || (hour + self.number as u64).is_multiple_of(EVERY)
+        self.next <= hour
     }
 
     /// One pass of the agent, which is killed in the middle if the seed says so.
@@ -247,8 +251,7 @@ impl Device {
         let busy = offered.is_some_and(|letter| letter > self.letter) && !self.traits.off;
         // A device has three installs in its life; about half of those that are aimed at are over before.
         let chance = (options.kills as f64 / options.devices as f64).min(0.5) * if busy { 1.0 } else { 0.02 };
-        let longest = fleet_pace().as_secs_f64() * 1.2;
-        (random.part() < chance).then(|| Duration::from_secs_f64(random.part() * longest))
+        (random.part() < chance).then(|| Duration::from_secs_f64(random.part() * pace() * 1.2))
     }
 
     pub(crate) fn remove_by_hand(&mut self, fleet: &Fleet<'_>, hour: u64) -> Result<()> {
@@ -287,11 +290,11 @@ impl Device {
         let ended = watch(child, kill)?;
         self.killed = ended.killed;
         self.kills += u64::from(ended.killed);
-        if words[0] == "agent" && !ended.killed {
-            note_pace(started.elapsed());
-        }
+        self.took = started.elapsed();
         let well = matches!(ended.code, Some(0 | 4));
-        self.again = !well;
+        if words[0] == "agent" {
+            self.next = if well { self.noted().unwrap_or(hour + 1).max(hour + 1) } else { hour + 1 };
+        }
         if !well {
             self.failures += u64::from(!ended.killed);
             self.said = text(out);
@@ -304,7 +307,7 @@ impl Device {
 
     pub(crate) fn siding(&self, maker: &Maker) -> Command {
         let mut command = Command::new(&maker.siding);
-        command.env("SIDING_STORE", self.dir.join("store")).env("SIDING_POLICY", self.dir.join("etc"));
+        command.env("SIDING_STORE", self.dir.join("store")).env("SIDING_CONFIG", self.dir.join("etc"));
         command.args(["--threads", "1"]);
         command
     }
@@ -318,6 +321,16 @@ impl Device {
         let held = view.state().components().next().and_then(|(_, held)| held.active_image());
         held.and_then(|image| letter_of(&image.version.to_string()))
             .ok_or_else(|| format!("{} runs nothing that is known", self.id))
+    }
+
+    /// The hour in which the agent wants to look or to try again.
+    fn noted(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.dir.join("store/agent/state.json")).ok()?;
+        let state: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let again =
+            state["failed"].as_object().into_iter().flatten().filter_map(|(_, one)| one["again"].as_u64());
+        let at = again.chain(state["next"].as_u64()).min()?;
+        Some(at.saturating_sub(story::start()).div_ceil(3600))
     }
 
     /// Its place among 10,000 for a release, as documented; reckoned here anew.
@@ -383,14 +396,14 @@ fn text(mut file: File) -> String {
     text
 }
 
-/// How long a pass takes here that has something to do: the slowest of late, slowly forgotten.
-static PACE: Mutex<f64> = Mutex::new(0.05);
+/// How long a pass takes here that installs something, in seconds: the mean of late.
+static PACE: Mutex<f64> = Mutex::new(0.2);
 
-fn note_pace(took: Duration) {
+pub(crate) fn note_pace(took: Duration) {
     let mut pace = PACE.lock().unwrap_or_else(PoisonError::into_inner);
-    *pace = took.as_secs_f64().max(*pace * 0.98);
+    *pace += (took.as_secs_f64() - *pace) / 16.0;
 }
 
-fn fleet_pace() -> Duration {
-    Duration::from_secs_f64(*PACE.lock().unwrap_or_else(PoisonError::into_inner))
+fn pace() -> f64 {
+    *PACE.lock().unwrap_or_else(PoisonError::into_inner)
 }

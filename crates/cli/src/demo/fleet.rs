@@ -127,7 +127,7 @@ impl Fleet {
             command.env_remove(name);
         }
         if place != "maker" {
-            command.env("SIDING_STORE", folder.join("store")).env("SIDING_POLICY", folder.join("etc"));
+            command.env("SIDING_STORE", folder.join("store")).env("SIDING_CONFIG", folder.join("etc"));
         }
         command.args(words).current_dir(folder).stdin(Stdio::null());
         Ok(command)
@@ -207,14 +207,14 @@ impl Fleet {
                 serde_json::from_str(&ran.out)
                     .map_err(|e| Failure::failed(format!("{}: {e}: {}", shown(words), ran.err)))
             };
-            let list = told(&["list", "--json"])?;
+            let (status, list) = (told(&["status", "--json"])?, told(&["list", "--json"])?);
             let text = |value: &Value| value.as_str().unwrap_or("–").to_owned();
-            let all = |name: &str| list[name].as_array().cloned().unwrap_or_default();
-            let version = |name: &str| {
-                let found = all("components").into_iter().find(|one| one["component"] == name);
-                found.map_or_else(String::new, |one| text(&one["version"]))
+            let find = |all: &Value, key: &str, name: &str| {
+                let mut all = all.as_array().into_iter().flatten();
+                all.find(|one| one[key] == name).cloned().unwrap_or_default()
             };
-            let offer = all("offers").into_iter().find(|one| one["id"] == RELEASE).unwrap_or_default();
+            let version = |name: &str| text(&find(&status["components"], "component", name)["version"]);
+            let offer = find(&list["releases"], "id", RELEASE);
             rows.push(vec![
                 device.to_owned(),
                 version("libssl"),
