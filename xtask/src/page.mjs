@@ -69,6 +69,24 @@ for (const [state, url] of Object.entries(urls)) {
   console.log(`${state}: looked at after ${elapsed()}`);
 }
 
+// A page with flaws must not pass, or all of the above says nothing.
+{
+  const { context, page } = await open(urls.quiet, 400, "light");
+  const before = wrong.length;
+  await page.evaluate(() => {
+    document.documentElement.removeAttribute("lang");
+    document.querySelector("select").id = "nobody";
+    document.querySelector("footer").appendChild(document.createElement("pre")).textContent = "x".repeat(500);
+    document.querySelector("pre").style.setProperty("overflow-wrap", "normal");
+  });
+  await judge(page, "flawed");
+  const caught = wrong.splice(before).join();
+  for (const flaw of ["html-has-lang", "select-name", "sideways"]) {
+    if (!caught.includes(flaw)) wrong.push(`a page with a flaw passes: ${flaw} is not found`);
+  }
+  await context.close();
+}
+
 // The keyboard alone, and no scripts: every control is reached, each shows that it is, and an install goes through.
 {
   const { context, page } = await open(urls.available, 1400, "light", { javaScriptEnabled: false });

@@ -74,7 +74,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         expected.len(),
         rows.concat()
     );
-    missing.iter().for_each(|why| drop(writeln!(out, "\nNot run: {why}")));
+    for why in &missing {
+        let _ = writeln!(out, "\nNot run: {why}");
+    }
     println!("{out}\nWhat was made was the same, byte for byte, each time.");
     Ok(())
 }
@@ -98,7 +100,7 @@ impl Work {
                 Some(python) => self
                     .timed(&format!("{engine}-{workers}"), |repo| self.driver(python, engine, repo, workers)),
                 None => {
-                    let cluster = slurm::Cluster::start(&self.folder.join(format!("slurm-{workers}")));
+                    let cluster = slurm::Cluster::start(&self.folder.join(format!("cluster-{workers}")));
                     let cluster = cluster.map_err(Trouble::Missing)?;
                     self.timed(&format!("{engine}-{workers}"), |repo| {
                         cluster.run(&self.siding, &self.release, repo, workers, SHARES)

@@ -379,10 +379,13 @@ pub(crate) struct StoreArgs {
 ///
 /// With --slot the component has two slots, which are block devices, and no base: one of them holds IMAGE already,
 /// which is compared and not copied. A patch then starts from the image in use, and the reverse patch removes it.
+///
+/// With --replace IMAGE takes the place of the base that is there, and of every patch on it, a trial included: they were
+/// made from the old base. The new one is whole on the medium before that happens, at once or not at all.
 #[derive(Debug, Parser)]
 #[command(
-    override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]",
-    after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20\n         siding init rootfs rootfs.img --version 1.0 --slot a=/dev/disk/by-partlabel/a --slot b=/dev/disk/by-partlabel/b"
+    override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --replace [--retry-denied]",
+    after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20\n         siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.22 --replace\n         siding init rootfs rootfs.img --version 1.0 --slot a=/dev/disk/by-partlabel/a --slot b=/dev/disk/by-partlabel/b"
 )]
 pub(crate) struct Init {
     /// The component's name
@@ -399,9 +402,15 @@ pub(crate) struct Init {
     /// Its version
     #[arg(long)]
     pub(crate) version: Version,
-    /// Its security epoch
+    /// Its security epoch; with --replace not below the highest one that the device has confirmed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) epoch: u64,
+    /// Put it in the place of the component's base, and drop what was patched on that
+    #[arg(long, conflicts_with = "slot")]
+    pub(crate) replace: bool,
+    /// Take an image that was rolled back before
+    #[arg(long, requires = "replace")]
+    pub(crate) retry_denied: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }

@@ -314,6 +314,9 @@ pub(crate) fn entry_text(entry: &LogEntry) -> String {
         What::Rollback => format!("{name}: rolled back from {from} to {to}{slot}"),
         What::Remove => format!("{name}: removed {from}; back to {to}{slot}"),
         What::Lift => format!("{name}: denial of {about} lifted"),
+        What::Supersede => {
+            format!("{name}: base {to} in place of {from}, and of all that was patched on the base before")
+        }
         What::Vacuum => format!("{name}: slot emptied{slot}, which held {about}"),
         _ => format!("{name}: {}", entry.what.name()),
     };

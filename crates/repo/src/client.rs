@@ -2,6 +2,7 @@
 
 mod download;
 mod load;
+mod mirrors;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,9 @@ use crate::limits::NetLimits;
 use crate::release::{Blob, Malformed, Release};
 use crate::{Error, Fault};
 use load::{Carried, Origin};
+use mirrors::{Mirrors, target_url};
 use siding_image::Digest;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{Docs, Held, Store};
 use tough::Repository;
@@ -62,10 +63,6 @@ pub struct Catalog {
     pub expires: u64,
 }
 
-/// The mirrors, and how often each failed.
-#[derive(Debug)]
-struct Mirrors(Vec<(Url, AtomicU32)>);
-
 impl Client {
     /// Reads nothing but the root and the certificates yet.
     pub fn new(options: Options) -> Result<Self, Error> {
@@ -86,8 +83,8 @@ impl Client {
         })
     }
 
-    /// Asks the mirrors in turn for what is published now, until one has metadata that can be trusted. `now`, in seconds
-    /// since 1970, decides what has expired. Once Ok, what was verified survives a power cut; after an error or a cut,
+    /// Asks the mirrors in turn for what is published now, until one has metadata that can be trusted. `now`, in
+    /// seconds since 1970, decides what has expired. Once Ok, what was verified survives a power cut; after an error or a cut,
     /// what was known before still is, but for new roots, which are kept as soon as they are signed.
     pub fn refresh(&self, now: u64) -> Result<Catalog, Error> {
         let _lock = self.store.lock()?;
@@ -248,7 +245,8 @@ impl Client {
             match Release::parse(&document) {
                 Ok(release) if release.target_name() == name => releases.push(release),
                 Ok(release) => {
-                    skipped.push(Malformed { id: release.id, what: format!("it is stored as {name}") })
+                    let what = format!("it is stored as {name}");
+                    skipped.push(Malformed { id: release.id, what });
                 }
                 Err(Malformed { id, what }) if id.is_empty() => {
                     skipped.push(Malformed { id: name.to_owned(), what });
@@ -282,40 +280,6 @@ impl Client {
     }
 }
 
-impl Mirrors {
-    fn new(urls: Vec<Url>) -> Result<Self, Error> {
-        if urls.is_empty() {
-            return Err(Error::Setup { what: "it has no mirror".to_owned() });
-        }
-        let checked = urls.into_iter().map(|mut url| {
-            let known = matches!(url.scheme(), "http" | "https" | "file");
-            if !known || url.cannot_be_a_base() || url.query().is_some() || url.fragment().is_some() {
-                let what = format!("a mirror is http:, https: or file: without a query; got {url}");
-                return Err(Error::Setup { what });
-            }
-            if !url.path().ends_with('/') {
-                url.set_path(&format!("{}/", url.path()));
-            }
-            Ok((url, AtomicU32::new(0)))
-        });
-        checked.collect::<Result<_, _>>().map(Self)
-    }
-
-    /// All of them, those that failed least first.
-    fn in_order(&self) -> impl Iterator<Item = (usize, &Url)> {
-        let mut order: Vec<_> = self.0.iter().enumerate().collect();
-        order.sort_by_key(|(_, (_, failures))| failures.load(Ordering::Relaxed));
-        order.into_iter().map(|(i, (url, _))| (i, url))
-    }
-
-    /// Sets a mirror back for as long as the client lives.
-    fn failed(&self, i: usize) {
-        if let Some((_, failures)) = self.0.get(i) {
-            failures.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 fn verified(repository: &Repository) -> Verified<'_> {
     Verified {
         root: &repository.root().signed,
@@ -327,16 +291,4 @@ fn verified(repository: &Repository) -> Verified<'_> {
 
 fn is_release(name: &str) -> bool {
     name.starts_with("releases/") && name.ends_with(".json")
-}
-
-/// The address of a target: its digest stands before its name, as consistent snapshots want it.
-fn target_url(mirror: &Url, name: &str, digest: &Digest) -> Result<Url, Error> {
-    let wrong = |why: String| Error::Malformed { what: format!("the target {name:?}"), why };
-    let base = mirror.join("targets/").map_err(|error| wrong(error.to_string()))?;
-    let url = base.join(&format!("{digest}.{name}")).map_err(|error| wrong(error.to_string()))?;
-    if url.as_str().starts_with(base.as_str()) {
-        Ok(url)
-    } else {
-        Err(wrong("it leads elsewhere".to_owned()))
-    }
 }

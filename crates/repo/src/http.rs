@@ -3,6 +3,8 @@
 mod pace;
 mod proxy;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use pace::{Pace, Throttle};
 pub use proxy::Proxies;

@@ -1,5 +1,11 @@
 //! What tests of this crate share.
 
+mod maker;
+mod server;
+
+pub(crate) use maker::{Key, Maker, NOW, release};
+pub(crate) use server::{Act, Request, Server};
+
 use crate::clock::Clock;
 use std::path::Path;
 use std::sync::Mutex;
@@ -43,31 +49,33 @@ pub(crate) struct Cut {
     pub(crate) steps: usize,
     /// Whether what was not flushed is lost: the new file's bytes.
     pub(crate) torn: bool,
-    done: Vec<String>,
+    old: Option<Vec<u8>>,
 }
 
 impl Power {
     pub(crate) fn cut_after(&self, steps: usize, torn: bool) {
-        *self.0.lock().unwrap() = Some(Cut { steps, torn, done: Vec::new() });
-    }
-
-    /// Whether the cut has happened.
-    pub(crate) fn is_off(&self) -> bool {
-        self.0.lock().unwrap().as_ref().is_some_and(|cut| cut.steps == 0)
+        *self.0.lock().unwrap() = Some(Cut { steps, torn, old: None });
     }
 
     /// The five steps of one file: before make, write, flush, rename, flush of the directory.
     pub(crate) fn step(&self, path: &Path, beside: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut power = self.0.lock().unwrap();
         let Some(cut) = power.as_mut() else { return Ok(()) };
-        if cut.steps > 0 {
-            cut.steps -= 1;
-            cut.done.push(path.display().to_string());
-            if cut.steps > 0 {
-                return Ok(());
-            }
+        let renamed = !beside.exists() && fs::read(path).is_ok_and(|now| now == bytes);
+        if !renamed {
+            cut.old = fs::read(path).ok();
         }
-        if cut.torn && beside.exists() {
+        cut.steps = cut.steps.saturating_sub(1);
+        if cut.steps > 0 {
+            return Ok(());
+        }
+        if cut.torn && renamed {
+            fs::write(beside, &bytes[..bytes.len() / 2])?;
+            match &cut.old {
+                Some(old) => fs::write(path, old)?,
+                None => fs::remove_file(path)?,
+            }
+        } else if cut.torn && beside.exists() {
             fs::write(beside, &bytes[..bytes.len() / 2])?;
         }
         Err(io::Error::other("the power was cut"))

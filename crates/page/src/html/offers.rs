@@ -12,12 +12,17 @@ pub(crate) fn section(view: &View, shown: &Shown<'_>) -> Markup {
     html! {
         section #available aria-labelledby="available-title" {
             h2 #available-title { "Available" }
-            @if open.is_empty() { p.none { "There is nothing that is not installed already." } }
-            @for offer in first { (card(offer, shown)) }
+            @if open.is_empty() {
+                p.none {
+                    @if view.check.succeeded.is_none() { "What there is has not been asked for yet." }
+                    @else { "There is nothing that is not installed already." }
+                }
+            }
+            @for offer in first { (card(offer, view, shown)) }
             @if !rest.is_empty() {
                 details.more {
                     summary { (rest.len()) " more" }
-                    @for offer in rest { (card(offer, shown)) }
+                    @for offer in rest { (card(offer, view, shown)) }
                 }
             }
             @if !closed.is_empty() { (others(&closed, shown)) }
@@ -25,7 +30,9 @@ pub(crate) fn section(view: &View, shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn card(offer: &Offer, shown: &Shown<'_>) -> Markup {
+fn card(offer: &Offer, view: &View, shown: &Shown<'_>) -> Markup {
+    let under_way =
+        view.activity.as_ref().is_some_and(|activity| activity.release.as_ref() == Some(&offer.id));
     let (tone, words) = verdict(offer.verdict);
     html! {
         article.card.(tone) {
@@ -59,7 +66,7 @@ fn card(offer: &Offer, shown: &Shown<'_>) -> Markup {
                 div { dt { "Published" } dd { (shown.clock.both(offer.published)) } }
             }
             div.foot {
-                @if offer.can_install {
+                @if offer.can_install && !under_way {
                     (shown.button("/install", &[("id", &offer.id)], "Install now", &offer.title, "main"))
                 }
                 p { span.unseen { "Name and reason for programs: " } code { (offer.id) } @if !offer.code.is_empty() { " · " code { (offer.code) } } }

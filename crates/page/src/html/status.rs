@@ -71,7 +71,7 @@ pub(crate) fn section(view: &View, shown: &Shown<'_>) -> Markup {
         @if let Some(answer) = &shown.answer {
             @let (class, text) = answer.as_ref().map_or_else(|no| ("bad", no), |yes| ("ok", yes));
             p.answer.(class) role="status" {
-                strong { @if class == "ok" { "Done. " } @else { "Not done. " } }
+                @if class == "bad" { strong { "Not done. " } }
                 bdi { (text) }
             }
         }

@@ -1,6 +1,6 @@
 //! A blob on its way: one thread brings it into a file, and the reader follows as it grows.
 
-use super::{Mirrors, target_url};
+use super::mirrors::{Mirrors, target_url};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::{Get, Http, Throttle};
