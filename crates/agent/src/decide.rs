@@ -133,7 +133,8 @@ pub fn decide<'c>(
     Decisions { leave: judge.leave(), all }
 }
 
-/// Of those that could go now, some share components; then one goes, and the others wait for it.
+/// Of those that could go now, some share components; then one goes, and the others wait for it. What lies ready keeps
+/// its claim, or they would take each other's slots for ever.
 fn one_item_for_each(all: &mut [Decision<'_>], memory: &Memory) {
     let mut order: Vec<usize> = (0..all.len()).collect();
     let key = |decision: &Decision<'_>| {
@@ -143,7 +144,9 @@ fn one_item_for_each(all: &mut [Decision<'_>], memory: &Memory) {
     order.sort_by(|a, b| all.get(*a).map(key).cmp(&all.get(*b).map(key)));
     let mut taken = BTreeSet::new();
     for at in order {
-        let Some(decision) = all.get_mut(at).filter(|decision| decision.act.is_some()) else { continue };
+        let claims =
+            |decision: &&mut Decision<'_>| decision.act.is_some() || decision.verdict == Verdict::Staged;
+        let Some(decision) = all.get_mut(at).filter(claims) else { continue };
         let mine: Vec<&Component> = decision.changes.iter().map(|change| &change.item.component).collect();
         if mine.iter().any(|component| taken.contains(*component)) {
             decision.act = None;

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod agent;
 #[cfg(feature = "make")]
 pub(crate) mod publish;
 
@@ -65,6 +66,11 @@ pub(crate) enum Verb {
     Project(Project),
     Health(Health),
     Vacuum(Vacuum),
+    Agent(agent::Agent),
+    Check(agent::Check),
+    List(agent::List),
+    Info(agent::Info),
+    Set(agent::Set),
     #[cfg(feature = "make")]
     Demo(Demo),
 }
@@ -409,7 +415,10 @@ pub(crate) struct Init {
     pub(crate) store: StoreArgs,
 }
 
-/// Install a patch into the inactive slot while the running one is in use
+/// Install a patch into the inactive slot while the running one is in use; or a release of the repository
+///
+/// What is not a file names a release, or something that one repairs, such as a CVE: it is fetched, staged, switched to,
+/// and what must restart is restarted, as the agent would do; now, and by hand.
 ///
 /// Whose signature counts is said by --trust, or by the public keys in the directory `trust` of the store.
 ///
@@ -452,7 +461,7 @@ pub(crate) struct Plan {
 /// What to install, where, and within what.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct InstallArgs {
-    /// The patch; - for standard input
+    /// The patch; - for standard input; or the name of a release
     pub(crate) patch: PathBuf,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,

@@ -37,7 +37,10 @@ pub(crate) fn status(args: &Status) -> Result<Reply, Failure> {
     let json = json!({
         "store": args.store.store, "components": json.collect::<Vec<_>>(), "projections_unread": unread,
     });
-    Ok(Reply::new(text, json))
+    Ok(match crate::agent::standing(store.root()) {
+        Some((more, agent)) => Reply::new(text + "\n" + &more, json).beside("agent", agent),
+        None => Reply::new(text, json),
+    })
 }
 
 /// What is known of what follows a component's record.

@@ -24,7 +24,7 @@ const COMPONENTS: [&str; 2] = ["x", "y"];
 const VERSIONS: [&str; 7] = ["1.0", "1.0 (a)", "1.0 (b)", "1.1", "1.1 (a)", "1.1 (b)", "1.2"];
 
 fn random_item(random: &mut Random, component: &str) -> Item {
-    let from = random.below(VERSIONS.len() - 1);
+    let from = random.below(4);
     let to = from + 1 + random.below(VERSIONS.len() - from - 1);
     let mut item = item(component, VERSIONS[from], VERSIONS[to]);
     item.epoch = if random.one_in(4) { 1 } else { 0 };
@@ -42,7 +42,7 @@ fn random_item(random: &mut Random, component: &str) -> Item {
 fn random_release(random: &mut Random, n: usize) -> Release {
     let mut items = Vec::new();
     for component in COMPONENTS {
-        for _ in 0..random.below(4) {
+        for _ in 0..random.below(3) {
             items.push(random_item(random, component));
         }
     }
@@ -88,7 +88,7 @@ struct World {
 
 impl World {
     fn new(random: &mut Random, dir: &Path) -> Self {
-        let releases = (0..1 + random.below(5)).map(|n| random_release(random, n)).collect();
+        let releases = (0..2 + random.below(6)).map(|n| random_release(random, n)).collect();
         let bases = COMPONENTS.map(|name| (name, random.of(&VERSIONS[..3])));
         let mut memory = Memory::default();
         if random.one_in(4) {
@@ -186,7 +186,7 @@ impl World {
 fn whatever_the_device_holds_and_is_offered_it_comes_to_rest() {
     let dir = tempfile::tempdir().unwrap();
     let (mut done, mut rested) = (0, 0);
-    for seed in 0..4_000 {
+    for seed in 0..3_000 {
         let random = &mut Random(seed);
         let mut world = World::new(random, dir.path());
         let mut rounds = 0;
@@ -197,5 +197,5 @@ fn whatever_the_device_holds_and_is_offered_it_comes_to_rest() {
         done += rounds;
         rested += usize::from(rounds > 0);
     }
-    assert!(done > 1_500 && rested > 1_000, "the worlds are too quiet: {done} steps in {rested}");
+    assert!(done > 1_000 && rested > 800, "the worlds are too quiet: {done} steps in {rested}");
 }
