@@ -100,7 +100,7 @@ impl Work {
                 Some(python) => self
                     .timed(&format!("{engine}-{workers}"), |repo| self.driver(python, engine, repo, workers)),
                 None => {
-                    let cluster = slurm::Cluster::start(&self.folder.join(format!("slurm-{workers}")));
+                    let cluster = slurm::Cluster::start(&self.folder.join(format!("cluster-{workers}")));
                     let cluster = cluster.map_err(Trouble::Missing)?;
                     self.timed(&format!("{engine}-{workers}"), |repo| {
                         cluster.run(&self.siding, &self.release, repo, workers, SHARES)

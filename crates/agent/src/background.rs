@@ -44,8 +44,8 @@ pub struct Agent<'a> {
     pub policy: &'a Policy,
     /// Where releases come from.
     pub source: &'a dyn Source,
-    /// Whose signatures on patches count.
-    pub trust: &'a Trust,
+    /// Whose signatures on patches count; without anybody's nothing is installed, and all else is done.
+    pub trust: Option<&'a Trust>,
     /// What of the system restarts use.
     pub host: &'a Host,
     /// The clock, in seconds since 1970.
@@ -104,6 +104,21 @@ impl Agent<'_> {
         let pending = memory.pending.filter(|pending| pending.boot == self.boot);
         let restart = pending.map(|pending| pending.words).unwrap_or_default();
         Ok(Some(Passed { told, error, restart, interrupted: self.shared.is_interrupted() }))
+    }
+
+    /// Looks into the repository, and tells what became of what: installs nothing. `None` if another agent is at it.
+    pub fn check(&self) -> Result<Option<Passed>, Error> {
+        let Some(_turn) = Turn::take(self.store).map_err(kept)? else { return Ok(None) };
+        let mut told = Vec::new();
+        let looked = self.look(Look::Now, &mut told);
+        self.shared.show(None);
+        let (catalog, error) = looked?;
+        if let Some(catalog) = &catalog {
+            let view = Store::view(self.store)?;
+            told.extend(self.decide(&view, catalog)?.all.iter().map(|decision| self.decided(decision)));
+        }
+        self.tell(&mut told)?;
+        Ok(Some(Passed { told, error, ..Passed::default() }))
     }
 
     fn work(&self, look: Look, told: &mut Vec<Told>) -> Result<Option<String>, Error> {

@@ -50,7 +50,7 @@ pub struct Memory {
     pub switching: Option<Switching>,
     /// What waits for a restart.
     pub pending: Option<Pending>,
-    /// How often a release was left because it did not work, and bytes and seconds spent; for metrics.
+    /// What all installs together took.
     pub counted: Counted,
 }
 
@@ -108,14 +108,18 @@ pub struct Pending {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Counted {
-    /// Releases that came into use.
-    pub installed: u64,
-    /// Releases that were left because they did not work or were withdrawn.
-    pub left: u64,
+    /// Bytes of patches and images that were installed.
+    pub fetched_bytes: u64,
+    /// Bytes that these images have as a whole.
+    pub full_bytes: u64,
+    /// Images that were sealed.
+    pub installs: u64,
+    /// How long that took, from the first byte to the seal, in milliseconds.
+    pub install_ms: u64,
     /// Installs that failed.
-    pub failed: u64,
-    /// Bytes that patches and images had.
-    pub bytes: u64,
+    pub failures: u64,
+    /// Times that something was left because it did not work or was withdrawn.
+    pub rollbacks: u64,
 }
 
 impl Memory {

@@ -2,11 +2,11 @@
 //! Reads only.
 
 use crate::decide::{Decision, Decisions, Situation, decide};
-use crate::memory::{Memory, Told};
+use crate::memory::{Counted, Memory, Told};
 use crate::policy::Policy;
 use crate::run::harmless;
 use crate::source::Catalog;
-use crate::view::{Activity, Change, Check, Happened, Installed, Offer, RolledBack, Trial, View};
+use crate::view::{Activity, Change, Check, Happened, Installed, Offer, RolledBack, Totals, Trial, View};
 use siding_image::Component;
 use siding_slot::{ComponentState, LogEntry, Slot, Snapshot, What};
 
@@ -55,6 +55,7 @@ pub fn picture(of: &Sources<'_>) -> View {
         },
         restart_pending: pending.map(|pending| pending.words.clone()).unwrap_or_default(),
         history: happened(&log, of.told),
+        totals: Some(totals(memory)),
     }
 }
 
@@ -90,6 +91,12 @@ pub fn offer(decision: &Decision<'_>) -> Offer {
         when: decision.when,
         can_install: decision.can_install,
     }
+}
+
+fn totals(memory: &Memory) -> Totals {
+    let Counted { fetched_bytes, full_bytes, installs, install_ms, failures, rollbacks } =
+        memory.counted.clone();
+    Totals { fetched_bytes, full_bytes, installs, install_ms, failures, rollbacks }
 }
 
 fn installed(policy: &Policy, log: &[LogEntry], name: &Component, held: &ComponentState) -> Installed {

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod agent;
 #[cfg(feature = "make")]
 pub(crate) mod publish;
 
@@ -65,6 +66,11 @@ pub(crate) enum Verb {
     Project(Project),
     Health(Health),
     Vacuum(Vacuum),
+    Agent(agent::Agent),
+    Check(agent::Check),
+    List(agent::List),
+    Info(agent::Info),
+    Set(agent::Set),
     #[cfg(feature = "make")]
     Demo(Demo),
 }
@@ -373,10 +379,13 @@ pub(crate) struct StoreArgs {
 ///
 /// With --slot the component has two slots, which are block devices, and no base: one of them holds IMAGE already,
 /// which is compared and not copied. A patch then starts from the image in use, and the reverse patch removes it.
+///
+/// With --replace IMAGE takes the place of the base that is there, and of every patch on it, a trial included: they were
+/// made from the old base. The new one is whole on the medium before that happens, at once or not at all.
 #[derive(Debug, Parser)]
 #[command(
-    override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]",
-    after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20\n         siding init rootfs rootfs.img --version 1.0 --slot a=/dev/disk/by-partlabel/a --slot b=/dev/disk/by-partlabel/b"
+    override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --replace [--retry-denied]",
+    after_help = "Example: siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.20\n         siding init libssl /usr/lib/x86_64-linux-gnu/libssl.so.3 --version 3.0.22 --replace\n         siding init rootfs rootfs.img --version 1.0 --slot a=/dev/disk/by-partlabel/a --slot b=/dev/disk/by-partlabel/b"
 )]
 pub(crate) struct Init {
     /// The component's name
@@ -393,14 +402,23 @@ pub(crate) struct Init {
     /// Its version
     #[arg(long)]
     pub(crate) version: Version,
-    /// Its security epoch
+    /// Its security epoch; with --replace not below the highest one that the device has confirmed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) epoch: u64,
+    /// Put it in the place of the component's base, and drop what was patched on that
+    #[arg(long, conflicts_with = "slot")]
+    pub(crate) replace: bool,
+    /// Take an image that was rolled back before
+    #[arg(long, requires = "replace")]
+    pub(crate) retry_denied: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
-/// Install a patch into the inactive slot while the running one is in use
+/// Install a patch into the inactive slot while the running one is in use; or a release of the repository
+///
+/// What is not a file names a release, or something that one repairs, such as a CVE: it is fetched, staged, switched to,
+/// and what must restart is restarted, as the agent would do; now, and by hand.
 ///
 /// Whose signature counts is said by --trust, or by the public keys in the directory `trust` of the store.
 ///
@@ -443,7 +461,7 @@ pub(crate) struct Plan {
 /// What to install, where, and within what.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct InstallArgs {
-    /// The patch; - for standard input
+    /// The patch; - for standard input; or the name of a release
     pub(crate) patch: PathBuf,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,

@@ -133,6 +133,10 @@ pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
 
 pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
     let store = open(&args.store)?;
+    let policy = crate::agent::policy_of(store.root())?;
+    let by_hand = siding_agent::Removal { policy: &policy, set: &args.components, now: now() };
+    // What a person removes does not come back by itself, and stays if the administrator says so.
+    by_hand.note(&store).map_err(|why| Failure::new(Code::NotForThis, why))?;
     let moves = moves(store.state(), &args.components, |_| Some(Slot::Base));
     let write = |store: &mut Store| store.remove(&args.components, now());
     let following = Following::of(store.root());

@@ -16,10 +16,13 @@ use serde_json::json;
 use siding_agent::restart::Move;
 use siding_agent::{Installed, Outcome, Request};
 use siding_patch::Limits;
-use siding_slot::{Places, Slot, State, Store};
+use siding_slot::{Places, SealedImage, Slot, State, Store};
 use std::path::PathBuf;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
+    if args.replace {
+        return supersede(args);
+    }
     let (root, places) = (&args.store.store, places(&args.slot)?);
     let mut store = match Store::open(root) {
         Err(siding_slot::Error::NoStore { .. }) => Store::create(root)?,
@@ -43,6 +46,24 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
     let text = format!("{component} {version} is {is}: {}", identity.unwrap_or_default());
     let followed = following.follow(&store).so_far(store.state());
     Ok(followed.tell(Reply::new(text, json_of(&entries))))
+}
+
+/// Another base for a component that has one. What follows the record has followed it before the files of what was
+/// superseded go.
+fn supersede(args: &Init) -> Result<Reply, Failure> {
+    let Init { component, image, version, epoch, retry_denied, .. } = args;
+    let store = open(&args.store)?;
+    let following = Following::checked(store.root())?;
+    let moves = [Move { component: component.clone(), to: Slot::Base }];
+    let write = |store: &mut Store| store.supersede(component, version, *epoch, image, *retry_denied, now());
+    let changed = change(store, &moves, Restarts::Tell, &following, write)?;
+    let base = changed.state.get(component).and_then(|held| held.image(Slot::Base));
+    let name = base.map_or_else(String::new, SealedImage::name);
+    let reply = changed.reply(&format!("{name} is the base of {component} already; nothing to do"));
+    if changed.entries.is_empty() {
+        return Ok(reply);
+    }
+    Ok(reply.followed_by("what still runs the image before needs a restart to use this one\n"))
 }
 
 /// The two devices, if any is named.

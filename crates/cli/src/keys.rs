@@ -24,16 +24,18 @@ pub(crate) fn device_trust(args: &TrustArgs, store: &Path) -> Result<Trust, Fail
         return trust(&args.trust, args.threshold);
     }
     let dir = store.join("trust");
-    let listed = fs::read_dir(&dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let nobody =
+        || format!("nobody is trusted yet: name a key with --trust PUB, or put it into {}", dir.display());
+    trust_in(&dir, args.threshold)?.ok_or_else(|| Failure::usage(nobody()))
+}
+
+/// The trust in the public keys of a folder; `None` if there are none.
+pub(crate) fn trust_in(dir: &Path, threshold: usize) -> Result<Option<Trust>, Failure> {
+    let listed = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let mut keys: Vec<PathBuf> =
         listed.filter(|path| path.extension().is_some_and(|end| end == "pub")).collect();
     keys.sort();
-    if keys.is_empty() {
-        let message =
-            format!("nobody is trusted yet: name a key with --trust PUB, or put it into {}", dir.display());
-        return Err(Failure::usage(message));
-    }
-    trust(&keys, args.threshold)
+    if keys.is_empty() { Ok(None) } else { trust(&keys, threshold).map(Some) }
 }
 
 fn trust(paths: &[PathBuf], threshold: usize) -> Result<Trust, Failure> {

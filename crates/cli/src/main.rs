@@ -4,6 +4,7 @@
 //! only this file prints the one and exits with the code of the other. `args.rs` is the command line,
 //! `offline.rs` works on files, `device.rs` and `change.rs` on a store, `make.rs` (cargo feature `make`) makes patches.
 
+mod agent;
 mod args;
 mod bench;
 mod boot;
@@ -76,7 +77,10 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         Verb::Inspect(verb) => inspect::inspect(verb),
         Verb::Bench(verb) => bench::bench(verb),
         Verb::Init(verb) => device::init(verb),
-        Verb::Install(verb) => device::install(verb, &show),
+        Verb::Install(verb) => match agent::is_release(&verb.what.patch) {
+            Some(release) => agent::install(verb, release),
+            None => device::install(verb, &show),
+        },
         Verb::Plan(verb) => device::plan(&verb.what),
         Verb::Switch(verb) => change::switch(verb),
         Verb::Confirm(verb) => change::confirm(verb),
@@ -88,6 +92,11 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         Verb::Log(verb) => status::log(verb),
         Verb::Health(verb) => health::run(verb),
         Verb::Vacuum(verb) => device::vacuum(verb),
+        Verb::Agent(verb) => agent::agent(verb, args.json),
+        Verb::Check(verb) => agent::check(verb),
+        Verb::List(verb) => agent::list(verb),
+        Verb::Info(verb) => agent::info(verb),
+        Verb::Set(verb) => agent::set(verb),
     }
 }
 

@@ -37,7 +37,10 @@ pub(crate) fn status(args: &Status) -> Result<Reply, Failure> {
     let json = json!({
         "store": args.store.store, "components": json.collect::<Vec<_>>(), "projections_unread": unread,
     });
-    Ok(Reply::new(text, json))
+    Ok(match crate::agent::standing(store.root()) {
+        Some((more, agent)) => Reply::new(text + "\n" + &more, json).beside("agent", agent),
+        None => Reply::new(text, json),
+    })
 }
 
 /// What is known of what follows a component's record.
@@ -311,6 +314,9 @@ pub(crate) fn entry_text(entry: &LogEntry) -> String {
         What::Rollback => format!("{name}: rolled back from {from} to {to}{slot}"),
         What::Remove => format!("{name}: removed {from}; back to {to}{slot}"),
         What::Lift => format!("{name}: denial of {about} lifted"),
+        What::Supersede => {
+            format!("{name}: base {to} in place of {from}, and of all that was patched on the base before")
+        }
         What::Vacuum => format!("{name}: slot emptied{slot}, which held {about}"),
         _ => format!("{name}: {}", entry.what.name()),
     };

@@ -1,7 +1,8 @@
 //! The clock, and times on the command line.
 
 #[cfg(feature = "make")]
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
+use jiff::{Timestamp, tz::TimeZone};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970 by the system's clock; 0 if it stands before that.
@@ -17,6 +18,12 @@ fn system() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// How many minutes local time is ahead of UTC then.
+pub(crate) fn offset(at: u64) -> i32 {
+    let moment = i64::try_from(at).ok().and_then(|at| Timestamp::from_second(at).ok()).unwrap_or_default();
+    TimeZone::system().to_offset(moment).seconds() / 60
+}
+
 /// A date (`2027-01-31`, midnight UTC) or a time as in RFC 3339, as seconds since 1970.
 #[cfg(feature = "make")]
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
@@ -25,7 +32,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         Ok(moment) => moment,
         Err(_) => {
             let date: Date = text.parse().map_err(|_| bad())?;
-            date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| bad())?.timestamp()
+            date.to_zoned(TimeZone::UTC).map_err(|_| bad())?.timestamp()
         }
     };
     u64::try_from(moment.as_second()).map_err(|_| bad())

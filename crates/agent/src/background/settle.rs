@@ -114,7 +114,7 @@ impl Agent<'_> {
             let release = memory.switching.as_ref().map_or("", |switching| switching.release.as_str());
             let names: Vec<Component> = ready.iter().map(|(name, _)| (*name).clone()).collect();
             let others = rest.iter().map(|(name, _)| (*name).clone()).collect();
-            self.check(release, &names, others, told)?;
+            self.check_health(release, &names, others, told)?;
         }
         let over = |memory: &mut Memory| {
             memory.switching = None;
@@ -126,7 +126,7 @@ impl Agent<'_> {
         Ok(())
     }
 
-    fn check(
+    fn check_health(
         &self,
         release: &str,
         names: &[Component],

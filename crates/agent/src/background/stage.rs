@@ -11,7 +11,7 @@ use siding_patch::Limits;
 use siding_repo::Blob;
 use siding_slot::{Slot, Store};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long is waited for another process to let go of the store.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,13 +52,23 @@ impl Agent<'_> {
         durable::make_dir(&parts).map_err(kept)?;
         let part = parts.join(blob.sha256.to_string());
         let values = &self.policy.values;
+        let nobody = || {
+            Trouble::new(
+                "not-trusted",
+                "nobody is trusted yet: put a public key into the folder that `trust` names",
+            )
+        };
+        let trust = self.trust.ok_or_else(nobody)?;
+        let begun = Instant::now();
         let inner = self.source.fetch(blob, &part, values.rate)?;
         let reader = Interruptible { inner, shared: self.shared };
         let mut store = Store::open_patiently(self.store, PATIENCE)?;
         let request =
             Request { product: values.product.clone(), memory: values.memory, ..Request::at((self.clock)()) };
         let mut shown = Shown(self.shared);
-        let done = install(&mut store, reader, self.trust, &Limits::default(), &request, &mut shown);
+        let done = install(&mut store, reader, trust, &Limits::default(), &request, &mut shown);
+        // The slot that was written may have been the way back.
+        (self.follow)(&store);
         let done = done.map_err(|error| match self.shared.is_interrupted() {
             true => Trouble::interrupted(),
             false => error.into(),
@@ -73,8 +83,14 @@ impl Agent<'_> {
             return Err(Trouble::new("mismatch", what));
         }
         let _ = fs::remove_file(&part);
-        let count =
-            |memory: &mut Memory| memory.counted.bytes = memory.counted.bytes.saturating_add(blob.length);
+        let count = |memory: &mut Memory| {
+            let counted = &mut memory.counted;
+            counted.installs = counted.installs.saturating_add(1);
+            counted.fetched_bytes = counted.fetched_bytes.saturating_add(blob.length);
+            counted.full_bytes = counted.full_bytes.saturating_add(item.target.size);
+            let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            counted.install_ms = counted.install_ms.saturating_add(took);
+        };
         Memory::update(self.store, count).map_err(kept)?;
         Ok(done.slot)
     }

@@ -59,7 +59,6 @@ impl Agent<'_> {
             .collect();
         told.push(self.line("install", id, &format!("switched to {}", names.join(", "))));
         let count = |memory: &mut Memory| {
-            memory.counted.installed = memory.counted.installed.saturating_add(1);
             memory.failed.remove(id);
             memory.asked.remove(id);
             decision
@@ -117,7 +116,7 @@ impl Agent<'_> {
         let components: BTreeSet<String> = set.iter().map(ToString::to_string).collect();
         let pending = Pending { words: vec![REBOOT.to_owned()], components, boot: self.boot.clone() };
         let note = |memory: &mut Memory| {
-            memory.counted.left = memory.counted.left.saturating_add(1);
+            memory.counted.rollbacks = memory.counted.rollbacks.saturating_add(1);
             if restarted.reboot {
                 memory.pending = Some(merged(memory.pending.take(), pending));
             }

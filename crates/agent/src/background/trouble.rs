@@ -111,7 +111,7 @@ impl Agent<'_> {
             let failed = Failed { code, message, at: now, count, again, needs, mark: mark.clone() };
             memory.failed.insert(release.id.clone(), failed);
             memory.asked.remove(&release.id);
-            memory.counted.failed = memory.counted.failed.saturating_add(1);
+            memory.counted.failures = memory.counted.failures.saturating_add(1);
         };
         Memory::update(self.store, note).map_err(kept)?;
         let line = self.line("fail", &release.id, &trouble.message);

@@ -150,7 +150,8 @@ impl Lab {
                 releases.push(Release::parse(&bytes).unwrap());
             }
         }
-        let named = releases.iter().flat_map(|release| release.items.iter().flat_map(|item| item.blobs()));
+        let named =
+            releases.iter().flat_map(|release| release.items.iter().flat_map(siding_repo::Item::blobs));
         for blob in named {
             assert!(
                 targets.iter().any(|(name, target)| name.raw() == blob.name && target.length == blob.length)

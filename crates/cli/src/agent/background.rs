@@ -1,0 +1,186 @@
+//! `siding agent`, and `siding install` of a release.
+
+use super::setup::Setup;
+use super::{busy, offers, passed_reply, told_json, told_text, until};
+use crate::args::Install;
+use crate::args::agent::{Agent as Args, PolicyArgs};
+use crate::failure::{Code, Failure};
+use crate::output::Reply;
+use crate::time::now;
+use siding_agent::background::{Look, Passed};
+use siding_agent::memory::{Failed, Memory};
+use siding_agent::view::Verdict;
+use siding_page::{Listen, PageOptions, Stop};
+use siding_slot::Store;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// The loop, or one pass.
+pub(crate) fn agent(args: &Args, as_json: bool) -> Result<Reply, Failure> {
+    let setup = Setup::of(&args.policy)?;
+    end_on_signals(&setup)?;
+    if args.once {
+        let passed = setup.agent(|agent| agent.pass(Look::Now))?.ok_or_else(busy)?;
+        return Ok(passed_reply(&passed));
+    }
+    let page = page(&setup)?;
+    let done = work(setup, as_json);
+    if let Some((stop, serving)) = page {
+        stop.now();
+        let _ = serving.join();
+    }
+    done
+}
+
+/// Passes, one after the other, until the process is ended.
+fn work(mut setup: Setup, as_json: bool) -> Result<Reply, Failure> {
+    while !setup.shared.is_ending() {
+        match setup.again() {
+            Ok(again) => {
+                setup = again;
+                match setup.agent(|agent| agent.pass(Look::IfDue)) {
+                    Ok(Some(passed)) => say(&passed, as_json),
+                    // Another one is at it; it does the same.
+                    Ok(None) => {}
+                    // Whatever it is, the next pass may find it mended.
+                    Err(failure) => eprintln!("siding: {failure}"),
+                }
+            }
+            // The settings make no sense: nothing is done as long as it is not known what is wanted.
+            Err(failure) => eprintln!("siding: {failure}"),
+        }
+        setup.shared.wait(pause(&setup));
+    }
+    Ok(Reply::new("", serde_json::json!({ "ended": true })))
+}
+
+/// How long to wait: until the next look, but not long, since windows open, waves come and deadlines pass.
+fn pause(setup: &Setup) -> Duration {
+    const LONGEST: u64 = 300;
+    const ON_TRIAL: u64 = 30;
+    let on_trial =
+        |store: siding_slot::Snapshot| store.state().components().any(|(_, held)| held.trial.is_some());
+    let longest = if Store::view(setup.store()).is_ok_and(on_trial) { ON_TRIAL } else { LONGEST };
+    let next = Memory::load(setup.store()).ok().and_then(|memory| memory.next);
+    Duration::from_secs(next.map_or(longest, |next| until(next, 1)).min(longest))
+}
+
+fn say(passed: &Passed, as_json: bool) {
+    for told in &passed.told {
+        if as_json { println!("{}", told_json(told)) } else { println!("{}", told_text(told)) }
+    }
+}
+
+/// SIGTERM and SIGINT end the work at a safe point.
+fn end_on_signals(setup: &Setup) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("cannot listen to signals: {error}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let shared = Arc::clone(&setup.shared);
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            shared.end();
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).map_err(failed)
+}
+
+/// The page, if policy wants one, in a thread of its own.
+fn page(setup: &Setup) -> Result<Option<(Stop, thread::JoinHandle<()>)>, Failure> {
+    let Some(place) = &setup.policy.values.page else { return Ok(None) };
+    let failed = |error: siding_page::Error| Failure::failed(format!("the page: {error}"));
+    let listen: Listen = place.parse().map_err(failed)?;
+    let bound = siding_page::bind(&listen).map_err(failed)?;
+    let (device, stop) = (Arc::new(setup.running()), Stop::default());
+    let ends = stop.clone();
+    let serve = move || {
+        if let Err(error) = bound.serve(device, PageOptions::default(), &ends) {
+            eprintln!("siding: the page: {error}");
+        }
+    };
+    let serving = thread::Builder::new().name("page".to_owned()).spawn(serve);
+    let serving = serving.map_err(|error| Failure::failed(format!("cannot serve the page: {error}")))?;
+    Ok(Some((stop, serving)))
+}
+
+/// `siding install ADVISORY`: a person wants it, now.
+pub(crate) fn install(args: &Install, id: &str) -> Result<Reply, Failure> {
+    let config = std::env::var_os("SIDING_CONFIG").filter(|named| !named.is_empty());
+    let config = config.map_or_else(|| PathBuf::from(siding_agent::policy::DIR), PathBuf::from);
+    let setup = Setup::of(&PolicyArgs { config, store: args.what.store.clone() })?;
+    end_on_signals(&setup)?;
+    // What was heard of last is looked for again only if it does not have it.
+    let known = || offers::find(&setup, id);
+    let release = match known() {
+        Ok(release) => release,
+        Err(_) => {
+            setup.agent(|agent| agent.check())?.ok_or_else(busy)?;
+            known()?
+        }
+    };
+    if args.what.retry_denied {
+        lift(&setup, &release)?;
+    }
+    let offer = offers::offer(&setup, &release)?;
+    match offer.verdict {
+        Verdict::Installed => {
+            let text = format!("{release} is installed already; nothing to do");
+            return Ok(Reply::new(text, serde_json::to_value(&offer).unwrap_or_default()));
+        }
+        _ if !offer.can_install && offer.verdict != Verdict::Staged => {
+            return Err(Failure::new(
+                Code::NotForThis,
+                format!("{release} cannot be installed: {} [{}]", offer.reason, offer.code),
+            ));
+        }
+        _ => {}
+    }
+    let ask = |memory: &mut Memory| {
+        memory.asked.insert(release.clone());
+        memory.failed.remove(&release);
+        memory.restart_asked |= offer.verdict == Verdict::Staged;
+    };
+    let kept = |error: std::io::Error| Failure::io("write", &setup.store().join("agent"), &error);
+    Memory::update(setup.store(), ask).map_err(kept)?;
+    let passed = setup.agent(|agent| agent.pass(Look::Not))?.ok_or_else(busy)?;
+    if let Some(failed) = Memory::load(setup.store()).map_err(kept)?.failed.get(&release) {
+        return Err(failure(&release, failed));
+    }
+    let after = offers::offer(&setup, &release)?;
+    let reply = passed_reply(&passed).beside("release", serde_json::to_value(&after).unwrap_or_default());
+    match after.verdict {
+        Verdict::Installed | Verdict::Staged => Ok(reply),
+        _ => Ok(reply.followed_by(&format!("{release}: {}\n", after.reason)).ends_with(Code::Failed)),
+    }
+}
+
+fn lift(setup: &Setup, release: &str) -> Result<(), Failure> {
+    let catalog = setup.source.known(now()).map_err(Failure::failed)?.unwrap_or_default();
+    let mut store = Store::open(setup.store())?;
+    for release in catalog.releases.iter().filter(|one| one.id == release) {
+        for item in &release.items {
+            let held = store.state().get(&item.component);
+            if held.is_some_and(|held| held.denial(&item.target.digest).is_some()) {
+                store.lift(&item.component, &item.target.digest, now())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn failure(release: &str, failed: &Failed) -> Failure {
+    let code = match failed.code.as_str() {
+        "no-space" => Code::NoSpace,
+        "not-trusted" | "old-epoch" | "expired" => Code::NotTrusted,
+        "corrupt" | "mismatch" => Code::Corrupt,
+        "busy" => Code::Busy,
+        "base-unknown" | "wrong-product" | "needs-newer-siding" | "denied" | "refused" | "no-hook" => {
+            Code::NotForThis
+        }
+        _ => Code::Failed,
+    };
+    Failure::new(code, format!("{release}: {}", failed.message))
+}
