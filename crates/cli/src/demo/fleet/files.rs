@@ -1,7 +1,7 @@
 //! What the maker of the story has: two bases and what repairs them, and a release written down.
 //!
 //! Debian's OpenSSL 3.0.20 and 3.0.22, its libssl and a tree of its modules (Apache-2.0; see testdata/README.md). The
-//! second base, called 3.0.21, is 3.0.20 with another version in its texts.
+//! second base, called 3.0.21, is 3.0.20 with other build IDs.
 
 use crate::failure::Failure;
 use std::fs;
@@ -10,10 +10,10 @@ use std::path::Path;
 macro_rules! real {
     ($version:literal: $($name:literal),*) => {
         [
-            ("libssl.so.3", &include_bytes!(concat!("../../../../../testdata/libssl/", $version, "/libssl.so.3"))[..]),
+            ("libssl.so.3", include_bytes!(concat!("../../../../../testdata/libssl/", $version, "/libssl.so.3")).as_slice()),
             $((
                 concat!("tree/", $name),
-                &include_bytes!(concat!("../../../../../testdata/ossl-tree/", $version, "/", $name))[..],
+                include_bytes!(concat!("../../../../../testdata/ossl-tree/", $version, "/", $name)).as_slice(),
             )),*
         ]
     };
@@ -33,7 +33,7 @@ const NEW: [(&str, &[u8]); 7] = release!("3.0.22");
 pub(super) fn write(folder: &Path) -> Result<(), Failure> {
     for (name, bytes) in OLD {
         put(&folder.join("3.0.20").join(name), bytes)?;
-        put(&folder.join("3.0.21").join(name), &renamed(bytes))?;
+        put(&folder.join("3.0.21").join(name), &rebuilt(bytes))?;
     }
     for (name, bytes) in NEW {
         put(&folder.join("3.0.22").join(name), bytes)?;
@@ -41,15 +41,14 @@ pub(super) fn write(folder: &Path) -> Result<(), Failure> {
     put(&folder.join("release.toml"), RELEASE.as_bytes())
 }
 
-/// What names 3.0.20 names 3.0.21.
-fn renamed(bytes: &[u8]) -> Vec<u8> {
-    let mut renamed = bytes.to_vec();
-    let found: Vec<usize> =
-        bytes.windows(6).enumerate().filter(|(_, six)| *six == b"3.0.20").map(|(at, _)| at).collect();
-    found.iter().filter_map(|at| at.checked_add(5)).for_each(|last| {
-        renamed.get_mut(last).into_iter().for_each(|byte| *byte = b'1');
-    });
-    renamed
+/// The same program from another build: its build ID, which follows the note's name, is another one.
+fn rebuilt(bytes: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"\x03\0\0\0GNU\0";
+    let mut rebuilt = bytes.to_vec();
+    let found = bytes.windows(NAME.len()).position(|window| window == NAME);
+    let id = found.and_then(|at| at.checked_add(NAME.len())).and_then(|at| rebuilt.get_mut(at..)).into_iter();
+    id.flatten().take(20).for_each(|byte| *byte = !*byte);
+    rebuilt
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
