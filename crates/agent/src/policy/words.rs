@@ -98,6 +98,6 @@ fn scaled(text: &str, units: &[(&str, u64)], plain: u64) -> Option<u64> {
 }
 
 fn shown(value: u64, units: &[(&str, u64)], plain: &str) -> String {
-    let unit = units.iter().find(|(_, scale)| value > 0 && value % scale == 0);
+    let unit = units.iter().find(|(_, scale)| value > 0 && value.is_multiple_of(*scale));
     unit.map_or_else(|| format!("{value}{plain}"), |(unit, scale)| format!("{}{unit}", value / scale))
 }
