@@ -24,7 +24,7 @@ fn lab() -> Lab {
 
 fn publish(lab: &Lab, id: &str, version: &str, patch: &str, new: &str, published: u64) {
     let bytes = fs::read(lab.path(patch)).unwrap();
-    fs::write(lab.path(&format!("repo/blobs/{patch}")), &bytes).unwrap();
+    fs::write(lab.path(format!("repo/blobs/{patch}")), &bytes).unwrap();
     let image = |version: &str, name: &str| {
         let image = siding_image::Image::open(&lab.path(name)).unwrap().identity();
         json!({ "version": version, "kind": "file", "size": image.size, "digest": image.digest.to_string() })
@@ -36,7 +36,7 @@ fn publish(lab: &Lab, id: &str, version: &str, patch: &str, new: &str, published
             "patch": { "name": format!("blobs/{patch}"), "length": bytes.len(), "sha256": Digest::of(&bytes).to_string() },
         }],
     });
-    fs::write(lab.path(&format!("repo/releases/{id}.json")), release.to_string()).unwrap();
+    fs::write(lab.path(format!("repo/releases/{id}.json")), release.to_string()).unwrap();
 }
 
 /// With the settings in `etc`.
