@@ -141,7 +141,7 @@ fn one_item_for_each(all: &mut [Decision<'_>], memory: &Memory) {
         let release = decision.release;
         (!memory.asked.contains(&release.id), std::cmp::Reverse((release.severity, release.published)))
     };
-    order.sort_by(|a, b| all.get(*a).map(key).cmp(&all.get(*b).map(key)));
+    order.sort_by_key(|at| all.get(*at).map(key));
     let mut taken = BTreeSet::new();
     for at in order {
         let claims =

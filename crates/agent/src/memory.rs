@@ -176,7 +176,7 @@ impl Memory {
 /// This device's name, made at random the first time. Once this returned Ok, it survives a power cut.
 pub fn device_id(store: &Path) -> io::Result<DeviceId> {
     let path = path(store, "device-id");
-    let read = || Some(fs::read_to_string(&path).ok()?.trim().parse().ok()?);
+    let read = || fs::read_to_string(&path).ok()?.trim().parse().ok();
     if let Some(id) = read() {
         return Ok(id);
     }

@@ -24,7 +24,7 @@ use setup::Setup;
 /// `siding check`: a look, and what is new.
 pub(crate) fn check(args: &Check) -> Result<Reply, Failure> {
     let setup = Setup::of(&args.policy)?;
-    let passed = setup.agent(|agent| agent.check())?.ok_or_else(busy)?;
+    let passed = setup.look()?;
     if let Some(error) = passed.error {
         return Err(Failure::failed(error));
     }

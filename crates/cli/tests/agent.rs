@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Lab;
+use common::{Done, Lab};
 use serde_json::{Value, json};
 use siding_image::Digest;
 use std::fs;
@@ -15,7 +15,8 @@ fn lab() -> Lab {
     fs::create_dir_all(lab.path("etc")).unwrap();
     fs::create_dir_all(lab.path("store/trust")).unwrap();
     fs::copy(lab.path("maker.pub"), lab.path("store/trust/maker.pub")).unwrap();
-    let mirror = format!("mirrors = [\"folder:{}\"]\nautomatic-install = false\n", lab.path("repo").display());
+    let mirror =
+        format!("mirrors = [\"folder:{}\"]\nautomatic-install = false\n", lab.path("repo").display());
     fs::write(lab.path("etc/agent.toml"), mirror).unwrap();
     publish(&lab, "fix-a", "1.0 (a)", "a.siding", "new-a", 100);
     lab
@@ -23,7 +24,7 @@ fn lab() -> Lab {
 
 fn publish(lab: &Lab, id: &str, version: &str, patch: &str, new: &str, published: u64) {
     let bytes = fs::read(lab.path(patch)).unwrap();
-    fs::write(lab.path(&format!("repo/blobs/{patch}")), &bytes).unwrap();
+    fs::write(lab.path(format!("repo/blobs/{patch}")), &bytes).unwrap();
     let image = |version: &str, name: &str| {
         let image = siding_image::Image::open(&lab.path(name)).unwrap().identity();
         json!({ "version": version, "kind": "file", "size": image.size, "digest": image.digest.to_string() })
@@ -35,15 +36,28 @@ fn publish(lab: &Lab, id: &str, version: &str, patch: &str, new: &str, published
             "patch": { "name": format!("blobs/{patch}"), "length": bytes.len(), "sha256": Digest::of(&bytes).to_string() },
         }],
     });
-    fs::write(lab.path(&format!("repo/releases/{id}.json")), release.to_string()).unwrap();
+    fs::write(lab.path(format!("repo/releases/{id}.json")), release.to_string()).unwrap();
 }
 
-fn said(lab: &Lab, command: &str) -> Value {
-    serde_json::from_str(&lab.ok(&format!("{command} --json")).out).unwrap()
+/// With the settings in `etc`.
+fn run(lab: &Lab, line: &str) -> Done {
+    lab.finished(line, lab.command(line).env("SIDING_CONFIG", lab.path("etc")))
+}
+
+fn ok(lab: &Lab, line: &str) -> String {
+    run(lab, line).ends_with(0).out
+}
+
+fn fails(lab: &Lab, code: i32, line: &str) -> String {
+    run(lab, line).ends_with(code).err
+}
+
+fn said(lab: &Lab, line: &str) -> Value {
+    serde_json::from_str(&ok(lab, &format!("{line} --json"))).unwrap()
 }
 
 fn code(lab: &Lab, id: &str) -> String {
-    let list = said(lab, "list --config etc");
+    let list = said(lab, "list");
     let releases = list["releases"].as_array().unwrap().iter();
     let of = |release: &&Value| release["id"] == id;
     releases.clone().find(of).unwrap()["code"].as_str().unwrap().to_owned()
@@ -52,27 +66,38 @@ fn code(lab: &Lab, id: &str) -> String {
 #[test]
 fn off_lists_it_and_a_switch_turns_it_on() {
     let lab = lab();
-    let checked = lab.ok("check --config etc").out;
+    let checked = ok(&lab, "check");
     assert!(checked.contains("fix-a") && checked.contains("automatic install is off"), "{checked}");
-    let info = lab.ok("info CVE-2026-0001 --config etc").out;
-    assert!(info.contains("A fix") && info.contains("from 1.0 to 1.0 (a)") && info.contains("siding install fix-a"), "{info}");
-    lab.ok("agent --once --config etc");
+    let info = ok(&lab, "info CVE-2026-0001");
+    assert!(
+        info.contains("A fix")
+            && info.contains("from 1.0 to 1.0 (a)")
+            && info.contains("siding install fix-a"),
+        "{info}"
+    );
+    ok(&lab, "agent --once");
     assert_eq!(code(&lab, "fix-a"), "off");
-    let set = lab.ok("set --config etc automatic-install on").out;
+    let set = ok(&lab, "set automatic-install on");
     assert!(set.contains("automatic-install") && set.contains("settings.toml"), "{set}");
-    let once = said(&lab, "agent --once --config etc");
-    let told: Vec<&str> = once["told"].as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap()).collect();
+    let once = said(&lab, "agent --once");
+    let told: Vec<&str> =
+        once["told"].as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap()).collect();
     assert_eq!(told, ["decide", "install", "confirm", "decide"]);
     assert_eq!(code(&lab, "fix-a"), "installed");
-    let status = lab.ok("status").out;
-    assert!(status.contains("1.0 (a)") && status.contains("automatic install: on") && status.contains("last look: 20"), "{status}");
+    let status = ok(&lab, "status");
+    assert!(
+        status.contains("1.0 (a)")
+            && status.contains("automatic install: on")
+            && status.contains("last look: 20"),
+        "{status}"
+    );
     // Removed by hand it stays away.
-    lab.ok("remove lib");
+    ok(&lab, "remove lib");
     assert_eq!(code(&lab, "fix-a"), "removed-by-hand");
-    lab.ok("agent --once --config etc");
+    ok(&lab, "agent --once");
     assert_eq!(code(&lab, "fix-a"), "removed-by-hand");
     publish(&lab, "fix-b", "1.0 (b)", "b.siding", "new-b", 200);
-    lab.ok("agent --once --config etc");
+    ok(&lab, "agent --once");
     assert_eq!((code(&lab, "fix-a").as_str(), code(&lab, "fix-b").as_str()), ("superseded", "installed"));
 }
 
@@ -80,32 +105,31 @@ fn off_lists_it_and_a_switch_turns_it_on() {
 fn the_administrator_locks_and_says_so() {
     let lab = lab();
     fs::write(lab.path("etc/admin.toml"), "automatic-install = true\nremoval = \"forbidden\"\n").unwrap();
-    lab.ok("agent --once --config etc");
+    ok(&lab, "agent --once");
     assert_eq!(code(&lab, "fix-a"), "installed");
-    let refused = lab.fails(1, "set --config etc automatic-install off");
-    assert!(refused.err.contains("admin.toml"), "{}", refused.err);
-    let refused = lab.fails_with(3, "remove lib", &[("SIDING_CONFIG", "etc")]);
-    assert!(refused.err.contains("removal is forbidden"), "{}", refused.err);
+    let refused = fails(&lab, 1, "set automatic-install off");
+    assert!(refused.contains("admin.toml"), "{}", refused);
+    let refused = fails(&lab, 3, "remove lib");
+    assert!(refused.contains("removal is forbidden"), "{}", refused);
     assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (a)");
     fs::write(lab.path("etc/agent.toml"), "\nautomatic-instal = true\n").unwrap();
-    let wrong = lab.fails(1, "list --config etc");
-    assert!(wrong.err.contains("agent.toml, line 2: there is no setting"), "{}", wrong.err);
+    let wrong = fails(&lab, 1, "list");
+    assert!(wrong.contains("agent.toml, line 2: there is no setting"), "{}", wrong);
 }
 
 #[test]
 fn a_release_is_installed_by_hand_and_what_is_no_release_is_named() {
     let lab = lab();
-    let config = [("SIDING_CONFIG", "etc")];
-    let unknown = lab.fails_with(3, "install nothing-such", &config);
-    assert!(unknown.err.contains("there is no release \"nothing-such\""), "{}", unknown.err);
-    let done = lab.ok_with("install CVE-2026-0001", &config);
-    assert!(done.out.contains("switched to lib 1.0 (a)"), "{}", done.out);
+    let unknown = fails(&lab, 3, "install nothing-such");
+    assert!(unknown.contains("there is no release \"nothing-such\""), "{}", unknown);
+    let done = ok(&lab, "install CVE-2026-0001");
+    assert!(done.contains("switched to lib 1.0 (a)"), "{}", done);
     assert_eq!(code(&lab, "fix-a"), "installed");
-    assert!(lab.ok_with("install fix-a", &config).out.contains("installed already"));
+    assert!(ok(&lab, "install fix-a").contains("installed already"));
     // Rolled back it is not offered again, unless a person insists.
-    lab.ok("rollback lib --reason broken");
+    ok(&lab, "rollback lib --reason broken");
     assert_eq!(code(&lab, "fix-a"), "denied");
-    assert!(lab.fails_with(3, "install fix-a", &config).err.contains("was rolled back here: broken"));
-    lab.ok_with("install fix-a --retry-denied", &config);
+    assert!(fails(&lab, 3, "install fix-a").contains("was rolled back here: broken"));
+    ok(&lab, "install fix-a --retry-denied");
     assert_eq!(code(&lab, "fix-a"), "installed");
 }

@@ -87,7 +87,7 @@ impl Agent<'_> {
             self.leave_trial(release, &reason, told)?;
         }
         let done = |memory: &mut Memory| {
-            memory.switching.iter_mut().for_each(|switching| switching.restarted = true)
+            memory.switching.iter_mut().for_each(|switching| switching.restarted = true);
         };
         Memory::update(self.store, done).map(drop).map_err(kept)
     }

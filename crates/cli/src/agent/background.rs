@@ -117,7 +117,7 @@ pub(crate) fn install(args: &Install, id: &str) -> Result<Reply, Failure> {
     let release = match known() {
         Ok(release) => release,
         Err(_) => {
-            setup.agent(|agent| agent.check())?.ok_or_else(busy)?;
+            setup.look()?;
             known()?
         }
     };

@@ -8,7 +8,7 @@ use crate::keys;
 use crate::output::plain;
 use crate::project::Following;
 use crate::time::{now, offset};
-use siding_agent::background::Agent;
+use siding_agent::background::{Agent, Passed};
 use siding_agent::policy::{self, Policy};
 use siding_agent::restart::Host;
 use siding_agent::source::{Catalog, Folder, Source, SourceError};
@@ -77,6 +77,12 @@ impl Setup {
             shared: &self.shared,
         };
         Ok(act(&agent)?)
+    }
+
+    /// Has an agent only look.
+    #[allow(clippy::redundant_closure_for_method_calls, reason = "the method's path is of one lifetime only")]
+    pub(super) fn look(&self) -> Result<Passed, Failure> {
+        self.agent(|agent| agent.check())?.ok_or_else(super::busy)
     }
 
     /// The same for a page.
