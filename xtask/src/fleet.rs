@@ -110,8 +110,14 @@ impl Fleet<'_> {
             while let Some(device) = due.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let mut device = device::locked(device);
                 let mut random = self.random(device.number, hour);
-                device.pass(self, hour, &mut random)?;
-                audit::after(&mut device, self, hour);
+                // Whoever starts the agent starts it again some minutes after it was killed.
+                for minute in (0..60_u64).step_by(MINUTES) {
+                    device.pass(self, hour, minute, &mut random)?;
+                    audit::after(&mut device, self, hour);
+                    if !device.killed {
+                        break;
+                    }
+                }
             }
             Ok(())
         };
@@ -170,6 +176,9 @@ impl Options {
         Ok(options)
     }
 }
+
+/// So long after it was killed an agent is started again.
+const MINUTES: usize = 5;
 
 /// A while in which a process that hangs is given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

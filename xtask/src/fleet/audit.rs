@@ -63,13 +63,24 @@ fn judge(device: &mut Device, fleet: &Fleet<'_>, letter: usize, hour: u64) {
         let bad = LETTERS[before] == "c";
         if !bad || !(device.traits.picky || hour >= story::withdrawn_at()) {
             let (from, to) = (LETTERS[before], LETTERS[letter]);
-            device.wrong.push(format!("hour {hour}: it went from {from} to {to} for no reason"));
+            let why = last_rollback(device);
+            device.wrong.push(format!("hour {hour}: it went from {from} to {to}: {why}"));
         }
     }
     device.went_back |= is_denied(device);
     if letter >= SAFE && device.safe_since.is_none() {
         device.safe_since = Some(hour);
     }
+}
+
+fn last_rollback(device: &Device) -> String {
+    let view = Store::view(&device.dir.join("store")).map_err(|e| e.to_string());
+    let reason = view.map(|view| {
+        let reason =
+            |held: &siding_slot::ComponentState| held.last_rollback.as_ref().map(|last| last.reason.clone());
+        view.state().components().find_map(|(_, held)| reason(held))
+    });
+    reason.map_or_else(|error| error, |reason| reason.unwrap_or("for no reason".to_owned()))
 }
 
 /// Whether something was ever rolled back on it.

@@ -52,6 +52,8 @@ pub(crate) struct Device {
     pub(crate) killed: bool,
     pub(crate) kills: u64,
     pub(crate) passes: u64,
+    /// Of the hour, when the next process runs.
+    minute: u64,
     /// How long the last process took.
     pub(crate) took: Duration,
     /// Of its passes, those that failed by themselves, and what the last of them said.
@@ -112,6 +114,7 @@ impl Device {
             killed: false,
             kills: 0,
             passes: 0,
+            minute: 0,
             took: Duration::ZERO,
             failures: 0,
             said: String::new(),
@@ -237,8 +240,15 @@ impl Device {
     }
 
     /// One pass of the agent, which is killed in the middle if the seed says so.
-    pub(crate) fn pass(&mut self, fleet: &Fleet<'_>, hour: u64, random: &mut Random) -> Result<()> {
+    pub(crate) fn pass(
+        &mut self,
+        fleet: &Fleet<'_>,
+        hour: u64,
+        minute: u64,
+        random: &mut Random,
+    ) -> Result<()> {
         self.passes += 1;
+        self.minute = minute;
         let kill = self.kill_after(fleet, hour, random);
         self.agent(&fleet.maker, &["agent", "--once"], hour, kill)
     }
@@ -284,7 +294,7 @@ impl Device {
         let out = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).map_err(failed)?;
         let (one, two): (File, File) = (out.try_clone().map_err(failed)?, out.try_clone().map_err(failed)?);
         let mut command = self.siding(maker);
-        command.args(words).env("SIDING_NOW", story::time(hour).to_string());
+        command.args(words).env("SIDING_NOW", (story::time(hour) + self.minute * 60).to_string());
         let started = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(one).stderr(two).spawn().map_err(failed)?;
         let ended = watch(child, kill)?;
