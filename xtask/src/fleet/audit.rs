@@ -86,8 +86,7 @@ fn last_rollback(device: &Device) -> String {
 /// Whether something was ever rolled back on it.
 fn is_denied(device: &Device) -> bool {
     let Ok(view) = Store::view(&device.dir.join("store")) else { return false };
-    let denied = view.state().components().any(|(_, held)| !held.denied.is_empty());
-    denied
+    view.state().components().any(|(_, held)| !held.denied.is_empty())
 }
 
 /// At the end, with the real binary: every sealed image has the bytes it was sealed with.
