@@ -178,7 +178,7 @@ fn drawn((name, ratio): &Bar, y: f64, axis: &Axis) -> String {
     )
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -666,8 +666,11 @@ pub(crate) struct Vacuum {
 /// Tell the whole story on two real versions of a library, in a temporary store
 #[cfg(feature = "make")]
 #[derive(Debug, Parser)]
-#[command(after_help = "Example: cargo run --release -- demo")]
+#[command(after_help = "Example: cargo run --release -- demo\n         cargo run --release -- demo --fleet")]
 pub(crate) struct Demo {
+    /// Another story: a maker publishes, five devices find it, install it, refuse it or remove it
+    #[arg(long)]
+    pub(crate) fleet: bool,
     /// Keep the temporary directory, to look around in it
     #[arg(long)]
     pub(crate) keep: bool,

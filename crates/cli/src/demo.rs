@@ -2,6 +2,8 @@
 //!
 //! The demo has no code of its own for the story: it runs the very verbs it shows, and prints what they print.
 
+mod fleet;
+
 use crate::args::{Args, Demo};
 use crate::bytes::{percent, thousands};
 use crate::failure::Failure;
@@ -18,6 +20,9 @@ const OLD: &[u8] = include_bytes!("../../../testdata/libssl/3.0.20/libssl.so.3")
 const NEW: &[u8] = include_bytes!("../../../testdata/libssl/3.0.22/libssl.so.3");
 
 pub(crate) fn demo(args: &Demo) -> Result<Reply, Failure> {
+    if args.fleet {
+        return fleet::fleet(args);
+    }
     let dir = tempfile::tempdir().map_err(|e| Failure::failed(format!("no temporary directory: {e}")))?;
     let story = Story { dir: dir.path().to_owned(), paint: Paint::stdout() };
     story.tell()?;

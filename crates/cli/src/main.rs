@@ -66,7 +66,7 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         #[cfg(feature = "make")]
         Verb::Sign(verb) => make::sign(verb),
         #[cfg(feature = "make")]
-        Verb::Publish(verb) => publish::publish(verb, &show),
+        Verb::Publish(verb) => publish::publish(verb, &show, args.json),
         #[cfg(feature = "make")]
         Verb::Demo(_) if args.json => Err(Failure::usage("the demo is a story for people; it has no --json")),
         #[cfg(feature = "make")]

@@ -1,6 +1,7 @@
 //! The maker's verb `publish`: what a release takes, making it, and publishing it.
 
 mod repository;
+mod serve;
 mod share;
 
 use crate::args::Level;
@@ -18,7 +19,7 @@ use siding_image::{Digest, Image};
 use siding_patch::Encoded;
 use siding_repo::make::{self, Draft, Error, Job, Keys, MakePatch, Objects, Plan};
 
-pub(crate) fn publish(args: &Publish, show: &Show) -> Result<Reply, Failure> {
+pub(crate) fn publish(args: &Publish, show: &Show, as_json: bool) -> Result<Reply, Failure> {
     match &args.verb {
         PublishVerb::Init(verb) => repository::init(verb),
         PublishVerb::Plan(verb) => plan(verb, show),
@@ -31,6 +32,7 @@ pub(crate) fn publish(args: &Publish, show: &Show) -> Result<Reply, Failure> {
         PublishVerb::Waves(verb) => repository::waves(verb),
         PublishVerb::Refresh(verb) => repository::refresh(verb),
         PublishVerb::Rotate(verb) => repository::rotate(verb),
+        PublishVerb::Serve(verb) => serve::serve(verb, as_json),
     }
 }
 

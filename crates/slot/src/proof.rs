@@ -46,8 +46,8 @@ struct Thoroughness {
 
 impl Thoroughness {
     const ORDINARY: Self = Self {
-        first: Effort { all_of: 9, spread: 40, random: 75, torn: 2, seed: 1 },
-        second: Effort { all_of: 4, spread: 4, random: 4, torn: 1, seed: 2 },
+        first: Effort { all_of: 9, spread: 40, random: 55, torn: 2, seed: 1 },
+        second: Effort { all_of: 4, spread: 4, random: 3, torn: 1, seed: 2 },
         one_in: 2,
     };
 }

@@ -95,12 +95,26 @@ impl Device<'_> {
         for (name, standing) in state {
             for (slot, held) in &standing.slots {
                 let Held::Sealed(version) = held else { continue };
-                let path = self.store.join("components").join(name).join(slot).join("image");
-                same(&self.shop.image(name, version), &path)
-                    .map_err(|e| format!("{name} in {slot} is not {version}: {e}"))?;
+                let wanted = self.shop.image(name, version);
+                let is_right = |dir: &PathBuf| same(&wanted, &dir.join("image"));
+                let homes = self.homes(name, slot)?;
+                if !homes.iter().any(|dir| is_right(dir).is_ok()) {
+                    let why: Vec<String> = homes.iter().filter_map(|dir| is_right(dir).err()).collect();
+                    return Err(format!("{name} in {slot} is not {version}: {}", why.join("; ")));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Where the image of a slot may lie: of bases there may be another one, that is to come or to go.
+    fn homes(&self, name: &str, slot: &str) -> Result<Vec<PathBuf>> {
+        let dir = self.store.join("components").join(name);
+        let later = format!("{slot}.");
+        let is_one = |name: &str| name == slot || slot == "base" && name.starts_with(&later);
+        let list = fs::read_dir(&dir).map_err(|e| format!("cannot list {}: {e}", dir.display()))?;
+        let names = list.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter(|name| is_one(name)).map(|name| dir.join(name)).collect())
     }
 
     /// `current` leads to the image that is active, whole.
@@ -124,7 +138,7 @@ impl Device<'_> {
             return Ok(None);
         }
         let target = link.canonicalize().map_err(|e| format!("current of {name} leads nowhere: {e}"))?;
-        let versions = ["1.0", "1.0 (a)", "1.0 (b)", "1.0 (c)", "1.0 (d)"];
+        let versions = ["1.0", "1.0 (a)", "1.0 (b)", "1.0 (c)", "1.0 (d)", "2.0"];
         let is = |version: &&str| same(&self.shop.image(name, version), &target).is_ok();
         let version = versions.into_iter().find(is).map(|version| Some(version.to_owned()));
         version.ok_or_else(|| format!("current of {name} leads to {}, which is no image", target.display()))

@@ -29,8 +29,8 @@ cargo xtask powercut syscalls [--verbs VERB,…] [--shapes file,tree] [--slice I
   --slice    only the I-th of N parts of what there is to inject [default: 1/1]
   --jobs     how many runs at once [default: 2]
   --siding   this binary, not the release build of this repository
-  VERBs      init, install, install-on, install-over, install-switch, switch, confirm, rollback, remove, boot-try,
-             boot-fallback, vacuum; all unless some are named";
+  VERBs      init, install, install-on, install-over, install-switch, switch, confirm, rollback, remove, supersede,
+             boot-try, boot-fallback, vacuum; all unless some are named";
 
 pub(super) fn run(args: &[String]) -> Result<()> {
     let names = ["--verbs", "--shapes", "--slice", "--jobs", "--siding", "--only"];

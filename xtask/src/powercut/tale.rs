@@ -124,6 +124,13 @@ fn happen(state: &mut State, line: &Line) -> Option<()> {
             one.active = line.slot.clone()?;
             (at(one, &line.slot) == sealed(&line.to)).then_some(())
         }
+        "supersede" if was_active == sealed(&line.from) && line.slot.as_deref() == Some("base") => {
+            let denied = std::mem::take(&mut one.denied);
+            let slots = [("base", sealed(&line.to)?), ("a", Held::Empty), ("b", Held::Empty)];
+            let slots = slots.map(|(slot, held)| (slot.to_owned(), held)).into();
+            *one = Standing { active: "base".into(), slots, tries: None, denied };
+            Some(())
+        }
         "lift" => Some(()),
         _ => None,
     }

@@ -1,7 +1,8 @@
 //! Images, keys and patches, made once in a directory by the very binary that is tried.
 //!
-//! A component's images are called by their version: `1.0` is its base, `1.0 (a)` and so on its supplements. The
-//! image of component `lib` in version `1.0 (a)` lies in `lib/a`, and the patch that makes it in `lib-a.siding`.
+//! A component's images are called by their version: `1.0` is its base, `1.0 (a)` and so on its supplements, and `2.0`
+//! the base that supersedes it. The image of component `lib` in version `1.0 (a)` lies in `lib/a`, and the patch that
+//! makes it in `lib-a.siding`.
 
 use super::lab::{run, text};
 use crate::Result;
@@ -39,6 +40,8 @@ pub(super) enum Shape {
 
 /// The letters that every component has patches for.
 const LETTERS: [&str; 4] = ["a", "b", "c", "d"];
+/// What the next base is called.
+const NEXT: &str = "next";
 
 impl Workshop {
     pub(super) fn new(siding: PathBuf, dir: PathBuf) -> Result<Self> {
@@ -60,7 +63,7 @@ impl Workshop {
             }
             Shape::Tree => [(&"base", 0)]
                 .into_iter()
-                .chain(LETTERS.iter().zip(1..))
+                .chain(LETTERS.iter().chain([&NEXT]).zip(1..))
                 .try_for_each(|(letter, version)| tree(&dir.join(letter), version)),
         };
         made.map_err(|e| format!("cannot make the images of {name}: {e}"))?;
@@ -89,11 +92,12 @@ impl Workshop {
 
     /// The image of a component in a version.
     pub(super) fn image(&self, component: &str, version: &str) -> PathBuf {
-        let letter = version.split_once('(').map_or("base", |(_, rest)| rest.trim_end_matches(')'));
+        let base = if version == "2.0" { NEXT } else { "base" };
+        let letter = version.split_once('(').map_or(base, |(_, rest)| rest.trim_end_matches(')'));
         self.dir.join(component).join(letter)
     }
 
-    /// The words of a line such as `install lib-a --switch` or `init lib`, with paths and what else each verb needs.
+    /// The words of a line such as `install lib-a --switch`, `init lib` or `init lib --replace`, with paths and what else each verb needs.
     pub(super) fn words(&self, line: &str) -> Vec<String> {
         let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         if let [verb, name, ..] = words.as_mut_slice() {
@@ -103,8 +107,9 @@ impl Workshop {
                     words.extend(["--trust".to_owned(), self.named("maker.pub")]);
                 }
                 "init" => {
-                    let base = text(&self.image(name, "1.0"));
-                    words.extend([base, "--version".to_owned(), "1.0".to_owned()]);
+                    let version = if line.contains("--replace") { "2.0" } else { "1.0" };
+                    let base = text(&self.image(name, version));
+                    words.extend([base, "--version".to_owned(), version.to_owned()]);
                 }
                 _ => {}
             }
@@ -163,7 +168,7 @@ fn files(dir: &Path, old: &str, new: &str) -> std::io::Result<()> {
     let testdata = crate::workspace().join("testdata");
     let newer = fs::read(testdata.join(new))?;
     fs::copy(testdata.join(old), dir.join("base"))?;
-    for (letter, version) in LETTERS.iter().zip(0_u8..) {
+    for (letter, version) in LETTERS.iter().chain([&NEXT]).zip(0_u8..) {
         let mut bytes = newer.clone();
         // Where the real pair does not differ, the first must.
         bytes.iter_mut().skip(1000).step_by(9973).for_each(|byte| *byte ^= version.wrapping_mul(7));

@@ -3,6 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use siding_repo::make::{Role, Span, WaveText};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -35,6 +36,7 @@ pub(crate) enum PublishVerb {
     Waves(Waves),
     Refresh(Refresh),
     Rotate(Rotate),
+    Serve(Serve),
 }
 
 /// Where the repository is.
@@ -240,6 +242,21 @@ pub(crate) struct Rotate {
     /// For how long what a role signs holds; may be given several times
     #[arg(long, value_name = "ROLE=SPAN", value_parser = of_role::<Span>)]
     pub(crate) expires: Vec<(Role, Span)>,
+}
+
+/// Serve a repository in a folder over HTTP, for trying things out
+///
+/// Prints the address, then answers until it is ended. Gives out metadata/ and targets/ and nothing else: whole files and
+/// byte ranges. For real devices any web server, content network or object store does the same, with TLS.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding publish serve repo --listen 127.0.0.1:8080")]
+pub(crate) struct Serve {
+    /// The repository, a folder
+    #[arg(env = "SIDING_REPO")]
+    pub(crate) repo: PathBuf,
+    /// Where to listen; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
 }
 
 /// A key that a role gets.

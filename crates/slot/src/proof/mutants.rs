@@ -118,15 +118,15 @@ fn mutants() -> Vec<Mutant> {
         },
         Mutant {
             name: "a base goes before the record names the one that supersedes it",
-            bug: Bug::OldBaseGoes(When::BeforeTheRecordIsWritten),
+            bug: Bug::OldBaseGoes(When::RecordUnwritten),
         },
         Mutant {
             name: "a base goes while links may still lead there",
-            bug: Bug::OldBaseGoes(When::BeforeLinksAreFlushed),
+            bug: Bug::OldBaseGoes(When::LinksUnflushed),
         },
         Mutant {
             name: "a base goes while one copy of the record still names it",
-            bug: Bug::OldBaseGoes(When::BeforeBothCopiesSaySo),
+            bug: Bug::OldBaseGoes(When::OneCopyOld),
         },
         Mutant { name: "a base that was superseded stays", bug: Bug::OldBaseStays },
         Mutant {

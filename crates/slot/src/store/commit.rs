@@ -99,6 +99,7 @@ impl Store {
             }
         }
         if !bases.is_empty() {
+            self.flush_all_links()?;
             self.say_again()?;
         }
         self.clear(slots.into_iter().chain(bases).collect())?;
@@ -124,9 +125,9 @@ impl Store {
         self.uncleared
             .retain(|(of, at, _)| !homes.iter().any(|(component, home)| (component, home) == (of, at)));
         homes.retain(|(component, home)| !matches!(disk.find(&self.layout.slot(component, *home)), Ok(None)));
-        // An earlier process may have moved a link, and died.
-        self.links_unflushed |= self.links_unsure && !homes.is_empty();
-        self.flush_links()?;
+        if !homes.is_empty() {
+            self.flush_all_links()?;
+        }
         for (component, home) in homes {
             if let Err(error) = project::discard(disk.as_ref(), &self.layout, &component, home) {
                 self.uncleared.push((component, home, error));
@@ -160,6 +161,12 @@ impl Store {
             self.links_unsure = false;
         }
         Ok(())
+    }
+
+    /// Once this returned Ok, so do those that an earlier process moved, which then died.
+    fn flush_all_links(&mut self) -> Result<()> {
+        self.links_unflushed |= self.links_unsure;
+        self.flush_links()
     }
 
     /// What the link of a component is to say.

@@ -32,6 +32,11 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "confirm", before: INSTALLED, verb: "confirm" },
     Case { name: "rollback", before: INSTALLED, verb: "rollback --reason handshakes-fail" },
     Case { name: "remove", before: &["init lib", "install lib-a --switch", "confirm"], verb: "remove lib" },
+    Case {
+        name: "supersede",
+        before: &["init lib", "install lib-a --switch", "confirm", "install lib-b --switch"],
+        verb: "init lib --replace",
+    },
     Case { name: "boot-try", before: INSTALLED, verb: "boot" },
     Case {
         name: "boot-fallback",

@@ -4,9 +4,9 @@
 
 use super::loader::{Environment, Loader, ROOTFS};
 use super::machine::{End, Machine, Told};
-use super::random::Random;
 use super::verb::{Begun, Verb, explain};
 use super::world::{Line, World};
+use crate::random::Random;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -86,7 +86,7 @@ fn refuse(machine: &mut Machine, changed: usize) -> Told<()> {
 
 /// Bytes that occur nowhere else.
 fn content(seed: u8, size: usize) -> Vec<u8> {
-    let mut random = super::random::Random::new(u64::from(seed));
+    let mut random = crate::random::Random::new(u64::from(seed));
     (0..size).map(|_| random.below(256) as u8).collect()
 }
 

@@ -9,12 +9,12 @@ use siding_image::Component;
 use std::io;
 use std::path::Path;
 
-/// How early.
+/// When: while this is so still.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    BeforeTheRecordIsWritten,
-    BeforeLinksAreFlushed,
-    BeforeBothCopiesSaySo,
+    RecordUnwritten,
+    LinksUnflushed,
+    OneCopyOld,
 }
 
 impl When {
@@ -30,7 +30,7 @@ impl When {
         for (component, held) in coming.components() {
             let generation = |state: &State| state.get(component).map_or(0, |held| held.generation);
             let is_known = generation(&known) == held.generation;
-            if self == (if is_known { Self::BeforeBothCopiesSaySo } else { Self::BeforeTheRecordIsWritten }) {
+            if self == (if is_known { Self::OneCopyOld } else { Self::RecordUnwritten }) {
                 drop_base_before(below, path, component, held.home(Slot::Base))?;
             }
         }
@@ -39,7 +39,7 @@ impl When {
 
     /// The link of a component was moved.
     pub(super) fn link_came(self, below: &SimDisk, link: &Path) -> io::Result<()> {
-        let (Self::BeforeLinksAreFlushed, Ok(target)) = (self, below.read_link(link)) else { return Ok(()) };
+        let (Self::LinksUnflushed, Ok(target)) = (self, below.read_link(link)) else { return Ok(()) };
         let home = target.parent().and_then(|dir| dir.file_name()?.to_str()?.parse().ok());
         let component = link.file_name().and_then(|name| name.to_str()?.parse::<Component>().ok());
         let (Some(home), Some(component), Some(links)) = (home, component, link.parent()) else {
