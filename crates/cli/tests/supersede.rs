@@ -38,9 +38,9 @@ fn a_new_base_takes_the_place_of_the_old_one_and_of_its_patches() {
     lab.ok("boot").says(&["nothing is on trial"]);
     lab.ok("log -n 1").says(&["lib: base 2.0 in place of 1.0 (a)"]);
     assert_eq!(lab.events(), ["init", "stage", "seal", "switch", "supersede"]);
-    lab.ok("verify --slot");
+    lab.ok("verify --slot lib");
 
-    lab.run("install b.siding --trust maker.pub").ends_with(3);
+    lab.run("install a.siding --trust maker.pub").ends_with(3).complains(&["1.0"]);
     lab.ok("install next.siding --trust maker.pub --switch --no-trial").says(&["2.0 (a) is in slot a"]);
     assert_eq!(lab.current("lib"), lab.read("new-a"));
     lab.ok("remove lib").says(&["lib: removed 2.0 (a); back to 2.0 in slot base"]);
