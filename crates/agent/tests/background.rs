@@ -273,6 +273,24 @@ fn off_is_listed_and_asked_for_is_installed() {
     assert_eq!(lab.codes().last().unwrap(), "decide removed-by-hand");
 }
 
+/// Something newer comes by itself and does not work; what was removed before it does not come back in its place.
+#[test]
+fn what_was_removed_stays_away_when_something_newer_is_left() {
+    let lab = Lab::new();
+    lab.program("health.d/10-works", "! grep -q three \"$SIDING_STORE/current/conf/app.conf\"");
+    lab.publish(&release("fix", vec![lab.conf(&[])]));
+    lab.pass();
+    let versions = [(component("conf"), "1.0 (a)".parse().unwrap())];
+    Memory::removed_by_hand(&lab.path("store"), &versions, NOW).unwrap();
+    Store::open(&lab.path("store")).unwrap().remove(&[component("conf")], NOW).unwrap();
+    fs::write(lab.path("conf-new/app.conf"), "three").unwrap();
+    let next = lab.item("conf", ("1.0", &lab.path("conf-old")), ("1.0 (b)", &lab.path("conf-new")), &[]);
+    lab.publish(&release("next", vec![next]));
+    lab.pass();
+    assert!(lab.codes().iter().any(|code| code == "leave unhealthy"), "{:?}", lab.codes());
+    assert_eq!(lab.active("conf"), ("1.0".into(), false));
+}
+
 #[test]
 fn what_needs_a_restart_waits_for_it_and_is_checked_after_it() {
     let lab = Lab::new();

@@ -45,11 +45,13 @@ impl Report {
 
     fn figures(&self, fleet: &Fleet<'_>) -> Vec<(String, String)> {
         let count = |one: fn(&super::Device) -> bool| sum(fleet, |device| u64::from(one(device)));
-        let mut safe: Vec<u64> = fleet.devices.iter().filter_map(|one| locked(one).safe_since).collect();
+        let by_itself = |device: &super::Device| device.safe_since.filter(|_| !device.traits.off);
+        let mut safe: Vec<u64> = fleet.devices.iter().filter_map(|one| by_itself(&locked(one))).collect();
         safe.sort_unstable();
         let devices = fleet.devices.len();
+        let by_itself = devices - count(|device| device.traits.off) as usize;
         let after = |percent: usize| {
-            let at = (devices * percent).div_ceil(100).saturating_sub(1);
+            let at = (by_itself * percent).div_ceil(100).saturating_sub(1);
             safe.get(at).map_or("–".to_owned(), |hours| format!("{hours} h"))
         };
         let served = fleet.proxy.served();
@@ -65,9 +67,9 @@ impl Report {
                 "failed by themselves and tried again".to_owned(),
                 sum(fleet, |device| device.failures).to_string(),
             ),
-            ("safe after, half of all devices".to_owned(), after(50)),
-            ("safe after, nine in ten".to_owned(), after(90)),
-            ("safe after, 99 in a hundred".to_owned(), after(99)),
+            ("safe after, half of those that install by themselves".to_owned(), after(50)),
+            ("nine in ten of them".to_owned(), after(90)),
+            ("99 in a hundred of them".to_owned(), after(99)),
             ("automatic install off".to_owned(), count(|device| device.traits.off).to_string()),
             ("full disks until hour 64".to_owned(), count(|device| device.traits.full_disk).to_string()),
             (

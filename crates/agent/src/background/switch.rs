@@ -60,11 +60,13 @@ impl Agent<'_> {
         told.push(self.line("install", id, &format!("switched to {}", names.join(", "))));
         let count = |memory: &mut Memory| {
             memory.failed.remove(id);
-            memory.asked.remove(id);
-            decision
-                .changes
-                .iter()
-                .for_each(|change| drop(memory.removed.remove(change.item.component.as_str())));
+            // Who asked for it by hand wants it again. One that came by itself may be left again, and then what was
+            // removed before it must not come back in its place.
+            if memory.asked.remove(id) {
+                for change in &decision.changes {
+                    memory.removed.remove(change.item.component.as_str());
+                }
+            }
         };
         Memory::update(self.store, count).map_err(kept)?;
         match plan {
