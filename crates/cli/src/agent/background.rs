@@ -112,15 +112,7 @@ pub(crate) fn install(args: &Install, id: &str) -> Result<Reply, Failure> {
     let config = config.map_or_else(|| PathBuf::from(siding_agent::policy::DIR), PathBuf::from);
     let setup = Setup::of(&PolicyArgs { config, store: args.what.store.clone() })?;
     end_on_signals(&setup)?;
-    // What was heard of last is looked for again only if it does not have it.
-    let known = || offers::find(&setup, id);
-    let release = match known() {
-        Ok(release) => release,
-        Err(_) => {
-            setup.look()?;
-            known()?
-        }
-    };
+    let release = named(&setup, id)?;
     if args.what.retry_denied {
         lift(&setup, &release)?;
     }
@@ -154,6 +146,24 @@ pub(crate) fn install(args: &Install, id: &str) -> Result<Reply, Failure> {
     match after.verdict {
         Verdict::Installed | Verdict::Staged => Ok(reply),
         _ => Ok(reply.followed_by(&format!("{release}: {}\n", after.reason)).ends_with(Code::Failed)),
+    }
+}
+
+/// The release that is meant, after a look if it is not known yet. What names none was probably meant for a file.
+fn named(setup: &Setup, name: &str) -> Result<String, Failure> {
+    let none = || {
+        let what = "there is no such file, and no release of that name or that repairs it";
+        Failure::failed(format!("cannot open the patch {name}: {what}; `siding list --all` has all releases"))
+    };
+    if setup.policy.values.mirrors.is_empty() {
+        return Err(none());
+    }
+    if let Ok(release) = offers::find(setup, name) {
+        return Ok(release);
+    }
+    match setup.look()?.error {
+        Some(error) => Err(Failure::failed(error)),
+        None => offers::find(setup, name).map_err(|_| none()),
     }
 }
 
