@@ -77,6 +77,17 @@ pub enum Error {
         /// What the slots hold, for the message.
         held: String,
     },
+    /// The patch makes something else than it was promised to make. Nothing was changed.
+    Unpromised {
+        /// Of which component it makes an image.
+        component: Component,
+        /// The version of that.
+        version: Version,
+        /// The image.
+        got: Identity,
+        /// What was promised.
+        promised: Box<(Component, Identity)>,
+    },
     /// The patch is for other products.
     WrongProduct {
         /// The products it is for.
@@ -145,6 +156,11 @@ impl fmt::Display for Error {
             Self::NoSource { component, version, identity, held } => write!(
                 f,
                 "this patch starts from {component} {version} ({identity}), which no slot holds; the slots hold {held}; get the patch made for one of these"
+            ),
+            Self::Unpromised { component, version, got, promised } => write!(
+                f,
+                "this patch makes {component} {version} ({got}), expected {} ({}); whoever serves it serves another one, or the release is wrong",
+                promised.0, promised.1
             ),
             Self::WrongProduct { expected, got } => write!(
                 f,

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::check::{Damage, check};
 use crate::course::{Anew, Course, anew, course, image};
 use siding_apply::{Apply, Clock, Progress, Report, Throttle};
-use siding_image::{Component, Digest, Image, Version};
+use siding_image::{Component, Digest, Identity, Image, Version};
 use siding_patch::{Limits, Manifest, Trust};
 use siding_slot::{Slot, Staging, Store, Target, TrialTerms};
 use std::io::{ErrorKind, Read};
@@ -16,6 +16,8 @@ pub struct Request {
     pub now: u64,
     /// What this device is, to compare with the products a patch is for.
     pub product: Option<String>,
+    /// What the patch was promised to make of which component; anything else is refused before a slot is touched.
+    pub promised: Option<(Component, Identity)>,
     /// Install an image although it was rolled back before.
     pub retry_denied: bool,
     /// How much private memory to keep to, in bytes: [`siding_apply::MEMORY`] unless there is a reason.
@@ -32,7 +34,8 @@ impl Request {
     /// Nothing special is asked for.
     pub fn at(now: u64) -> Self {
         let memory = siding_apply::MEMORY;
-        Self { now, product: None, retry_denied: false, memory, rate: None, check: true, switch: None }
+        let (product, promised, rate, switch) = (None, None, None, None);
+        Self { now, product, promised, retry_denied: false, memory, rate, check: true, switch }
     }
 }
 
@@ -88,6 +91,7 @@ pub fn install<R: Read + Send>(
 ) -> Result<Installed, Error> {
     let patch = siding_patch::open(reader, trust, limits)?; // who says so?
     let manifest = patch.manifest().clone();
+    keeps_promise(&manifest, request)?;
     let mut damaged = None;
     let Anew { source, .. } = match course(store, &manifest, request)? {
         Course::IsActive(slot) => return Ok(was_active(&manifest, store, slot)),
@@ -125,6 +129,19 @@ pub fn install<R: Read + Send>(
     }
     let work = Some((report.written, report.clock));
     Ok(Installed { resumed, ..installed(manifest, slot, Outcome::Applied, request.switch.is_some(), work) })
+}
+
+fn keeps_promise(manifest: &Manifest, request: &Request) -> Result<(), Error> {
+    let got = (&manifest.component, manifest.target.identity);
+    match &request.promised {
+        Some((component, identity)) if got != (component, *identity) => Err(Error::Unpromised {
+            component: manifest.component.clone(),
+            version: manifest.target.version.clone(),
+            got: manifest.target.identity,
+            promised: Box::new((component.clone(), *identity)),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Rebuilds the target in the slot, within what the request allows.

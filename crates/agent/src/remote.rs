@@ -22,6 +22,10 @@ impl Source for Client {
     ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
         Ok(Box::new(Self::fetch(self, blob, part, rate)?))
     }
+
+    fn refuse(&self, blob: &Blob, part: &Path) -> Result<bool, SourceError> {
+        Ok(Self::refuse(self, blob, part)?)
+    }
 }
 
 impl From<siding_repo::Catalog> for Catalog {

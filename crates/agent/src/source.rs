@@ -34,6 +34,10 @@ pub trait Source: Send + Sync {
         part: &Path,
         rate: Option<u64>,
     ) -> Result<Box<dyn Read + Send + 's>, SourceError>;
+
+    /// What was read of a file is wrong, and nothing that was kept of it is used again. Says whether fetching it anew
+    /// at once may bring other bytes.
+    fn refuse(&self, blob: &Blob, part: &Path) -> Result<bool, SourceError>;
 }
 
 /// Why a repository could not be read.
@@ -111,6 +115,10 @@ impl Source for Folder {
             SourceError::new("unreachable", format!("cannot open {}: {error}", path.display()))
         })?;
         Ok(Box::new(Exact { file, hasher: Hasher::default(), read: 0, blob: blob.clone() }))
+    }
+
+    fn refuse(&self, _blob: &Blob, _part: &Path) -> Result<bool, SourceError> {
+        Ok(false)
     }
 }
 

@@ -386,6 +386,10 @@ impl Source for Cut {
     ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
         Ok(Box::new(self.0.fetch(blob, part, rate)?.take(self.1)))
     }
+
+    fn refuse(&self, blob: &Blob, part: &Path) -> Result<bool, SourceError> {
+        self.0.refuse(blob, part)
+    }
 }
 
 #[test]

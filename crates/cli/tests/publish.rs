@@ -116,3 +116,53 @@ fn what_is_wrong_is_said_with_its_place() {
     lab.write("keys/root.json", b"{}");
     lab.run("publish refresh repo --keys keys").ends_with(2).complains(&["root.json"]);
 }
+
+/// A device whose first mirror serves other bytes than were signed gets its release from the second one.
+#[test]
+fn a_mirror_that_serves_other_bytes_does_not_keep_a_device_from_its_release() {
+    let lab = lab();
+    lab.ok("publish make release.toml --repo repo");
+    lab.ok("publish commit release.toml --repo repo --keys keys --sign-with maker.key");
+    lab.ok("publish waves r1 '100% at once' --repo repo --keys keys");
+    let bad = lab.path("bad");
+    copy_folder(&lab.path("repo"), &bad);
+    for folder in lab.names("bad/targets").into_iter().filter(|name| name.ends_with(".blobs")) {
+        for file in lab.names(&format!("bad/targets/{folder}")) {
+            let path = format!("bad/targets/{folder}/{file}");
+            let mut bytes = std::fs::read(lab.path(&path)).unwrap();
+            let near_the_end = bytes.len() - 10;
+            bytes[near_the_end] ^= 1;
+            lab.write(&path, &bytes);
+        }
+    }
+    lab.ok("init lib old --version 1.0");
+    std::fs::create_dir_all(lab.path("etc")).unwrap();
+    let at = |name: &str| format!("file://{}", lab.path(name).display());
+    let settings = format!(
+        "mirrors = [{:?}, {:?}]\nroot = {:?}\ntrust = {:?}\n",
+        at("bad"),
+        at("repo"),
+        lab.path("repo/metadata/1.root.json"),
+        lab.path("trust")
+    );
+    lab.write("etc/agent.toml", settings.as_bytes());
+    std::fs::create_dir_all(lab.path("trust")).unwrap();
+    std::fs::copy(lab.path("maker.pub"), lab.path("trust/maker.pub")).unwrap();
+    let line = "agent --once --json";
+    let done = lab.finished(line, lab.command(line).env("SIDING_CONFIG", lab.path("etc"))).ends_with(0);
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    assert!(told["told"].to_string().contains("install"), "{told}");
+    assert_eq!(lab.json("status")["components"][0]["version"], "1.0 (a)", "{told}");
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match path.is_dir() {
+            true => copy_folder(&path, &to),
+            false => drop(std::fs::copy(&path, &to).unwrap()),
+        }
+    }
+}

@@ -18,6 +18,7 @@ use crate::{Error, Fault};
 use load::{Carried, Origin};
 use mirrors::{Mirrors, target_url};
 use siding_image::Digest;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{Docs, Held, Store};
@@ -135,8 +136,8 @@ impl Client {
     /// compared at the end, before the reader is told that it is the end; if it is wrong, `part` is emptied.
     ///
     /// So bytes are read before that is known: each chunk of a patch is checked by its own signed digest before it is
-    /// used. What `part` holds may not survive a power cut as it was; a reader that finds it wrong before the end
-    /// calls [`Download::discard`].
+    /// used. What `part` holds may not survive a power cut as it was; who finds it wrong before the end says so with
+    /// [`Client::refuse`].
     pub fn fetch(&self, blob: &Blob, part: &Path, rate: Option<u64>) -> Result<Download, Error> {
         if blob.length > self.limits.blob_size {
             return Err(Error::TooLong { what: blob.name.clone(), limit: self.limits.blob_size });
@@ -150,6 +151,28 @@ impl Client {
             rate,
         };
         Download::begin(line, blob, part)
+    }
+
+    /// What was read of a blob is wrong: `part` is removed, and those mirrors that served any of it are asked last for
+    /// it as long as the client lives. Says whether it is worthwhile to fetch it again at once: there is a mirror that
+    /// has not served wrong bytes of it.
+    ///
+    /// Without it, one mirror that serves wrong bytes would keep a device from a release that the others have.
+    pub fn refuse(&self, blob: &Blob, part: &Path) -> Result<bool, Error> {
+        let had = match std::fs::metadata(part) {
+            Ok(found) => found.len() > 0,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(Error::store("look at", part)(error)),
+        };
+        match std::fs::remove_file(part) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::store("remove", part)(error));
+            }
+            _ => {}
+        }
+        self.mirrors.blame(&blob.sha256);
+        let (blamed, all) = self.mirrors.blamed(&blob.sha256);
+        Ok((had || blamed > 0) && blamed < all)
     }
 
     fn refresh_from(&self, mirror: &Url, held: &Held, now: u64) -> Result<Catalog, Error> {

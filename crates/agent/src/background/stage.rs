@@ -1,13 +1,14 @@
 //! A release's image is brought into a slot: fetched while it is applied.
 
+use super::trouble::is_wrong_data;
 use super::{Agent, Trouble, kept};
 use crate::check::check_for_switch;
 use crate::decide::{Change, Decision, Way};
 use crate::memory::{self, Memory};
 use crate::shared::{Interruptible, Shared};
-use crate::{Outcome, Request, durable, install};
+use crate::{Error, Outcome, Request, durable, install};
 use siding_apply::Progress;
-use siding_patch::Limits;
+use siding_patch::{Fault, Limits};
 use siding_repo::Blob;
 use siding_slot::{Slot, Store};
 use std::fs;
@@ -33,7 +34,7 @@ impl Agent<'_> {
         let mut store = Store::open_patiently(self.store, PATIENCE)?;
         match check_for_switch(&store, component, slot) {
             Ok(()) => Ok(slot),
-            Err(crate::Error::Damaged { damage, .. }) => {
+            Err(Error::Damaged { damage, .. }) => {
                 let reason = format!("its image is damaged: {damage}");
                 store.condemn(component, slot, &reason, (self.clock)())?;
                 Err(Trouble::new(
@@ -46,8 +47,8 @@ impl Agent<'_> {
     }
 
     fn stage(&self, decision: &Decision<'_>, change: &Change<'_>, blob: &Blob) -> Result<Slot, Trouble> {
-        let (id, item) = (decision.release.id.as_str(), change.item);
-        self.show("downloading", Some(id), Some(&item.component));
+        let item = change.item;
+        self.show("downloading", Some(&decision.release.id), Some(&item.component));
         let parts = memory::path(self.store, "parts");
         durable::make_dir(&parts).map_err(kept)?;
         let part = parts.join(blob.sha256.to_string());
@@ -60,26 +61,30 @@ impl Agent<'_> {
         };
         let trust = self.trust.ok_or_else(nobody)?;
         let begun = Instant::now();
-        let inner = self.source.fetch(blob, &part, values.rate)?;
-        let reader = Interruptible { inner, shared: self.shared };
         let mut store = Store::open_patiently(self.store, PATIENCE)?;
-        let request =
-            Request { product: values.product.clone(), memory: values.memory, ..Request::at((self.clock)()) };
-        let mut shown = Shown(self.shared);
-        let done = install(&mut store, reader, trust, &Limits::default(), &request, &mut shown);
-        // The slot that was written may have been the way back.
-        (self.follow)(&store);
-        let done = done.map_err(|error| match self.shared.is_interrupted() {
-            true => Trouble::interrupted(),
-            false => error.into(),
-        })?;
-        let got = store.state().get(&done.component).and_then(|held| held.image(done.slot));
-        let is_it = |image: &siding_slot::SealedImage| image.identity == item.target.identity();
-        if done.component != item.component || done.outcome == Outcome::WasActive || !got.is_some_and(is_it) {
-            let what = format!(
-                "{} makes {} {}, release {id} promises {} {}",
-                blob.name, done.component, done.version, item.component, item.target.version
-            );
+        let request = Request {
+            product: values.product.clone(),
+            memory: values.memory,
+            promised: Some((item.component.clone(), item.target.identity())),
+            ..Request::at((self.clock)())
+        };
+        let done = loop {
+            let inner = self.source.fetch(blob, &part, values.rate)?;
+            let reader = Interruptible { inner, shared: self.shared };
+            let mut shown = Shown(self.shared);
+            let done = install(&mut store, reader, trust, &Limits::default(), &request, &mut shown);
+            // The slot that was written may have been the way back.
+            (self.follow)(&store);
+            match done {
+                Ok(done) => break done,
+                Err(_) if self.shared.is_interrupted() => return Err(Trouble::interrupted()),
+                // Another mirror may have the right ones; what was written goes on from its checkpoint.
+                Err(error) if speaks_against_bytes(&error) && self.source.refuse(blob, &part)? => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if done.outcome == Outcome::WasActive {
+            let what = format!("{} {} is in use already", done.component, done.version);
             return Err(Trouble::new("mismatch", what));
         }
         let _ = fs::remove_file(&part);
@@ -94,6 +99,14 @@ impl Agent<'_> {
         Memory::update(self.store, count).map_err(kept)?;
         Ok(done.slot)
     }
+}
+
+/// Whether an install failed because of what the bytes of the patch are, and not of how they came.
+fn speaks_against_bytes(error: &Error) -> bool {
+    let (Error::Patch(error) | Error::Apply(siding_apply::Error::Patch(error))) = error else {
+        return matches!(error, Error::Unpromised { .. });
+    };
+    error.fault() != Fault::Medium || is_wrong_data(error)
 }
 
 /// Progress for whoever looks.

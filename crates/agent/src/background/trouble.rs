@@ -9,6 +9,7 @@ use siding_image::Digest;
 use siding_patch::Fault;
 use siding_repo::Release;
 use siding_slot::Kind;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// What went wrong with a release.
@@ -58,6 +59,7 @@ impl From<Error> for Trouble {
                 inner.map_or("medium", |inner| of_slot(inner.kind()))
             }
             Error::Apply(_) | Error::Source(_) | Error::Damaged { .. } => "corrupt",
+            Error::Unpromised { .. } => "mismatch",
             Error::WrongProduct { .. } => "wrong-product",
             Error::Expired { .. } => "expired",
             Error::OldEpoch { .. } => "old-epoch",
@@ -75,6 +77,8 @@ impl From<Error> for Trouble {
 
 fn of_patch(error: &siding_patch::Error) -> &'static str {
     match error.fault() {
+        // It came to its end, and is not what it should be.
+        Fault::Medium if is_wrong_data(error) => "corrupt",
         Fault::Corrupt => "corrupt",
         Fault::NotTrusted => "not-trusted",
         Fault::TooNew => "needs-newer-siding",
@@ -82,6 +86,11 @@ fn of_patch(error: &siding_patch::Error) -> &'static str {
         Fault::Medium => "unreachable",
         _ => "failed",
     }
+}
+
+/// Whether reading a patch failed because what came is not what it should be.
+pub(super) fn is_wrong_data(error: &siding_patch::Error) -> bool {
+    matches!(error, siding_patch::Error::Io { source, .. } if source.kind() == ErrorKind::InvalidData)
 }
 
 fn of_slot(kind: Kind) -> &'static str {

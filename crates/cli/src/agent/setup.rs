@@ -168,4 +168,8 @@ impl Source for Nowhere {
     ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
         Err(Self::error())
     }
+
+    fn refuse(&self, _blob: &Blob, _part: &Path) -> Result<bool, SourceError> {
+        Ok(false)
+    }
 }

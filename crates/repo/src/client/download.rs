@@ -106,12 +106,6 @@ impl Download {
     pub fn total(&self) -> u64 {
         self.total
     }
-
-    /// Ends the download and empties its file: what was read from it was wrong.
-    pub fn discard(self) -> io::Result<()> {
-        self.shared.lock().abandoned = true;
-        self.file.set_len(0)
-    }
 }
 
 impl Read for Download {
@@ -188,9 +182,9 @@ impl Bringer {
         while self.there < self.blob.length && !self.shared.lock().abandoned {
             let before = self.there;
             let mut tried = Vec::new();
-            for (i, mirror) in mirrors.in_order() {
+            for (i, mirror) in mirrors.in_order_for(&self.blob.sha256) {
                 let url = target_url(mirror, &self.blob.name, &self.blob.sha256)?;
-                match self.bring_from(&url) {
+                match self.bring_from(i, &url) {
                     Ok(()) => return Ok(()),
                     Err(error @ Error::Store { .. }) => return Err(error),
                     Err(error) => tried.push(error),
@@ -204,7 +198,7 @@ impl Bringer {
         Ok(())
     }
 
-    fn bring_from(&mut self, url: &url::Url) -> Result<(), Error> {
+    fn bring_from(&mut self, mirror: usize, url: &url::Url) -> Result<(), Error> {
         let total = self.blob.length;
         let get = Get { from: self.there, total: Some(total), cap: total, whole: self.line.whole };
         let mut body = self.line.http.open(url, get)?;
@@ -215,18 +209,19 @@ impl Bringer {
             if let Some(throttle) = &mut self.throttle {
                 throttle.took(got);
             }
-            if got == 0 || !self.put(buffer.get(..got).unwrap_or_default())? {
+            if got == 0 || !self.put(mirror, buffer.get(..got).unwrap_or_default())? {
                 return Ok(());
             }
         }
     }
 
     /// Appends, unless the reader is gone: then the file may be another download's already.
-    fn put(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+    fn put(&mut self, mirror: usize, bytes: &[u8]) -> Result<bool, Error> {
         let mut state = self.shared.lock();
         if state.abandoned {
             return Ok(false);
         }
+        self.line.mirrors.served(mirror, &self.blob.sha256);
         self.file.write_all(bytes).map_err(Error::store("write", &self.path))?;
         self.hasher.update(bytes);
         self.there = self.there.saturating_add(bytes.len() as u64);
@@ -238,9 +233,14 @@ impl Bringer {
     fn compare(&mut self) -> Result<(), Error> {
         let got = std::mem::take(&mut self.hasher).finish();
         let state = self.shared.lock();
-        if state.abandoned || got == self.blob.sha256 {
+        if state.abandoned {
             return Ok(());
         }
+        if got == self.blob.sha256 {
+            self.line.mirrors.right(&self.blob.sha256);
+            return Ok(());
+        }
+        self.line.mirrors.blame(&self.blob.sha256);
         self.file.set_len(0).map_err(Error::store("empty", &self.path))?;
         drop(state);
         Err(wrong(&self.blob, got))

@@ -132,8 +132,11 @@ fn what_a_reader_found_wrong_is_discarded() {
     let bench = bench();
     fs::write(part(&bench), [0; 90]).unwrap();
     let mut download = bench.client().fetch(&blob(), &part(&bench), None).unwrap();
-    download.read_exact(&mut [0; 10]).unwrap();
-    download.discard().unwrap();
+    // The whole may have been compared by now.
+    let _ = download.read_exact(&mut [0; 10]);
+    drop(download);
+    assert!(bench.client().refuse(&blob(), &part(&bench)).unwrap(), "another try brings other bytes");
+    assert!(!part(&bench).exists());
     let (got, result, _) = fetch(&bench, &bench.client());
     result.unwrap();
     assert_eq!(got, bytes());
@@ -219,4 +222,39 @@ fn no_mirror_names_all_of_them() {
     assert_eq!(error.code(), "no-mirror");
     let ports = [bench.server.port, second.port];
     assert!(ports.iter().all(|port| error.to_string().contains(&port.to_string())), "{error}");
+}
+
+#[test]
+fn a_mirror_with_wrong_bytes_is_asked_last_for_them() {
+    for found_by_reader in [false, true] {
+        let bench = bench();
+        let mut wrong = bench.maker.files.clone();
+        wrong.get_mut(&path()).unwrap()[50] ^= 1;
+        let bad = Server::new(&wrong);
+        let mirrors = vec![bad.url(), bench.server.url()];
+        let client = Client::new(Options { mirrors, ..bench.options() }).unwrap();
+        if found_by_reader {
+            let mut download = client.fetch(&blob(), &part(&bench), None).unwrap();
+            // The whole may have been compared by now.
+            let _ = download.read_exact(&mut [0; 60]);
+        } else {
+            assert_eq!(code(fetch(&bench, &client).1), "wrong-digest");
+        }
+        assert!(client.refuse(&blob(), &part(&bench)).unwrap(), "there is another mirror");
+        let (got, result, _) = fetch(&bench, &client);
+        result.unwrap();
+        assert_eq!(got, bytes());
+        assert_eq!(bad.log().len(), 1, "it is asked once");
+    }
+}
+
+#[test]
+fn when_all_mirrors_have_wrong_bytes_that_is_the_end_of_it() {
+    let mut bench = bench();
+    bench.maker.files.get_mut(&path()).unwrap()[50] ^= 1;
+    bench.server.serve(&bench.maker.files);
+    let client = bench.client();
+    assert!(!client.refuse(&blob(), &part(&bench)).unwrap(), "nothing was read");
+    assert_eq!(code(fetch(&bench, &client).1), "wrong-digest");
+    assert!(!client.refuse(&blob(), &part(&bench)).unwrap());
 }
