@@ -18,7 +18,7 @@ use crate::restart::Host;
 use crate::run::{Leftovers, run};
 use crate::shared::Shared;
 use crate::situation::situation;
-use crate::source::{Catalog, Source};
+use crate::source::{Catalog, Source, SourceError};
 use crate::view::Activity;
 use siding_image::Component;
 use siding_patch::Trust;
@@ -79,7 +79,7 @@ pub struct Passed {
     /// What is new: decisions that changed, and what was done.
     pub told: Vec<Told>,
     /// Why the repository could not be read, if it could not.
-    pub error: Option<String>,
+    pub error: Option<SourceError>,
     /// What must restart for what is installed to be in use.
     pub restart: Vec<String>,
     /// Whether it was interrupted.
@@ -97,9 +97,9 @@ impl Agent<'_> {
         let done = self.work(look, &mut told);
         self.shared.show(None);
         // What was done is told, whatever happened after it.
-        self.tell(&mut told)?;
-        let error = done?;
+        let written = self.tell(&mut told);
         self.call_hook(&told);
+        let error = done.and_then(|error| written.map(|()| error))?;
         let memory = Memory::load(self.store).map_err(kept)?;
         let pending = memory.pending.filter(|pending| pending.boot == self.boot);
         let restart = pending.map(|pending| pending.words).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Agent<'_> {
         Ok(Some(Passed { told, error, ..Passed::default() }))
     }
 
-    fn work(&self, look: Look, told: &mut Vec<Told>) -> Result<Option<String>, Error> {
+    fn work(&self, look: Look, told: &mut Vec<Told>) -> Result<Option<SourceError>, Error> {
         self.settle(told)?;
         let (catalog, error) = self.look(look, told)?;
         let Some(catalog) = catalog else { return Ok(error) };
@@ -149,6 +149,7 @@ impl Agent<'_> {
             }
         }
         self.forget_asked(&catalog)?;
+        self.sweep_parts(&catalog);
         told.extend(last);
         self.tell(told)?;
         Ok(error)

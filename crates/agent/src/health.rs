@@ -201,13 +201,12 @@ fn leave(
     let moves: Vec<Move> = now.iter().filter_map(to).collect();
     let reboot = !later.is_empty();
     // To leave a bad image matters more than to restart its users.
-    let plan = Plan::prepare(&store, &moves, host).ok();
+    let plan = (!moves.is_empty()).then(|| Plan::prepare(&store, &moves, host));
     let entries = write(&mut store)?;
     follow(&store);
     drop(store);
     let restarted = match plan {
-        _ if entries.is_empty() => Restarted::default(),
-        Some(plan) if !moves.is_empty() => plan.carry_out(),
+        Some(plan) if !entries.is_empty() => Restarted::by(plan),
         _ => Restarted::default(),
     };
     let reboot = restarted.reboot || reboot && !entries.is_empty();

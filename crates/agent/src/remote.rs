@@ -14,12 +14,12 @@ impl Source for Client {
         Ok(Self::known(self, now)?.map(Into::into))
     }
 
-    fn fetch<'s>(
-        &'s self,
+    fn fetch(
+        &self,
         blob: &Blob,
         part: &Path,
         rate: Option<u64>,
-    ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
         Ok(Box::new(Self::fetch(self, blob, part, rate)?))
     }
 

@@ -18,6 +18,13 @@ pub struct Catalog {
     pub expires: u64,
 }
 
+impl Catalog {
+    /// What is known of a repository that was not looked into yet. Of nothing nothing expires.
+    pub fn empty() -> Self {
+        Self { expires: u64::MAX, ..Self::default() }
+    }
+}
+
 /// A repository.
 pub trait Source: Send + Sync {
     /// Looks for what is new, and checks it. What it learnt survives a power cut once it returned `Ok`.
@@ -28,12 +35,8 @@ pub trait Source: Send + Sync {
 
     /// The bytes of a file, from its beginning, as they come: those that `part` holds of an earlier attempt first.
     /// They are the file's own when the reader has come to its end; before that they may be anyone's.
-    fn fetch<'s>(
-        &'s self,
-        blob: &Blob,
-        part: &Path,
-        rate: Option<u64>,
-    ) -> Result<Box<dyn Read + Send + 's>, SourceError>;
+    fn fetch(&self, blob: &Blob, part: &Path, rate: Option<u64>)
+    -> Result<Box<dyn Read + Send>, SourceError>;
 
     /// What was read of a file is wrong, and nothing that was kept of it is used again. Says whether fetching it anew
     /// at once may bring other bytes.
@@ -104,12 +107,12 @@ impl Source for Folder {
         Ok(self.refresh(now).ok())
     }
 
-    fn fetch<'s>(
-        &'s self,
+    fn fetch(
+        &self,
         blob: &Blob,
         _part: &Path,
         _rate: Option<u64>,
-    ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
         let path = self.root.join(&blob.name);
         let file = File::open(&path).map_err(|error| {
             SourceError::new("unreachable", format!("cannot open {}: {error}", path.display()))

@@ -183,7 +183,8 @@ impl From<siding_agent::Error> for Failure {
             Error::Apply(error) => return error.into(),
             Error::Slot(error) => return error.into(),
             Error::Source(_) | Error::Damaged { .. } => Code::Corrupt,
-            Error::Proc { .. } | Error::Checks { .. } => Code::Failed,
+            Error::Proc { .. } | Error::Checks { .. } | Error::Memory { .. } => Code::Failed,
+            Error::Unpromised { .. } => Code::Corrupt,
             Error::Expired { .. } | Error::OldEpoch { .. } => Code::NotTrusted,
             _ => Code::NotForThis,
         };

@@ -6,11 +6,13 @@ use crate::check::check_for_switch;
 use crate::decide::{Change, Decision, Way};
 use crate::memory::{self, Memory};
 use crate::shared::{Interruptible, Shared};
+use crate::source::Catalog;
 use crate::{Error, Outcome, Request, durable, install};
 use siding_apply::Progress;
 use siding_patch::{Fault, Limits};
 use siding_repo::Blob;
 use siding_slot::{Slot, Store};
+use std::ffi::OsStr;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -98,6 +100,29 @@ impl Agent<'_> {
         };
         Memory::update(self.store, count).map_err(kept)?;
         Ok(done.slot)
+    }
+}
+
+impl Agent<'_> {
+    /// Removes what was fetched of files that nothing would fetch any more.
+    pub(super) fn sweep_parts(&self, catalog: &Catalog) {
+        let parts = memory::path(self.store, "parts");
+        let Ok(entries) = fs::read_dir(&parts) else { return };
+        let Ok(decisions) = Store::view(self.store).map_err(Error::from).and_then(|view| {
+            let decisions = self.decide(&view, catalog)?;
+            Ok(decisions.all.iter().flat_map(|decision| decision.changes.clone()).collect::<Vec<_>>())
+        }) else {
+            return;
+        };
+        let wanted = |name: &OsStr| {
+            decisions.iter().any(|change| match change.way {
+                Way::Ready(_) => false,
+                Way::Patch(blob) | Way::Full(blob) => name.to_str() == Some(&blob.sha256.to_string()),
+            })
+        };
+        for entry in entries.flatten().filter(|entry| !wanted(&entry.file_name())) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -112,10 +112,11 @@ impl Agent<'_> {
         told: &mut Vec<Told>,
     ) -> Result<(), Error> {
         let (now, mark) = ((self.clock)(), mark(release));
+        let before = Memory::load(self.store).map_err(kept)?.failed.remove(&release.id);
+        let before = before.filter(|failed| failed.mark == mark);
+        let count = before.map_or(0, |failed| failed.count).saturating_add(1);
+        let again = (!trouble.for_good).then(|| now.saturating_add(wait(self.store, &release.id, count)));
         let note = |memory: &mut Memory| {
-            let before = memory.failed.get(&release.id).filter(|failed| failed.mark == mark);
-            let count = before.map_or(0, |failed| failed.count).saturating_add(1);
-            let again = (!trouble.for_good).then(|| now.saturating_add(wait(self.store, &release.id, count)));
             let (code, message, needs) = (trouble.code.to_owned(), trouble.message.clone(), trouble.needs);
             let failed = Failed { code, message, at: now, count, again, needs, mark: mark.clone() };
             memory.failed.insert(release.id.clone(), failed);
