@@ -103,7 +103,7 @@ impl Agent<'_> {
         let memory = Memory::load(self.store).map_err(kept)?;
         let pending = memory.pending.filter(|pending| pending.boot == self.boot);
         let restart = pending.map(|pending| pending.words).unwrap_or_default();
-        Ok(Some(Passed { told, error, restart, interrupted: self.shared.is_interrupted() }))
+        Ok(Some(Passed { told, error, restart, interrupted: self.shared.is_ending() }))
     }
 
     /// Looks into the repository, and tells what became of what: installs nothing. `None` if another agent is at it.
@@ -132,7 +132,7 @@ impl Agent<'_> {
             let decisions = self.decide(&view, &catalog)?;
             // What is about to be done is told before; what became of the others, at the end.
             last = decisions.all.iter().map(|decision| self.decided(decision)).collect();
-            if self.shared.is_interrupted() {
+            if self.shared.is_ending() {
                 break;
             }
             if let Some(leave) = decisions.leave.first() {
@@ -184,7 +184,7 @@ impl Agent<'_> {
     /// What was asked for by hand and is done, or cannot be, is no longer asked for.
     fn forget_asked(&self, catalog: &Catalog) -> Result<(), Error> {
         let memory = Memory::load(self.store).map_err(kept)?;
-        if memory.asked.is_empty() && !memory.restart_asked || self.shared.is_interrupted() {
+        if memory.asked.is_empty() && !memory.restart_asked || self.shared.is_ending() {
             return Ok(());
         }
         let view = Store::view(self.store)?;

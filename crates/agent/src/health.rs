@@ -7,6 +7,7 @@
 use crate::Error;
 use crate::restart::{Host, Move, Plan, Restarted};
 use crate::run::{End, Leftovers, Ran, harmless, run};
+use crate::way::open_soon;
 use rustix::fs::{Access, access};
 use siding_image::{Component, Digest};
 use siding_slot::{ComponentState, LogEntry, Snapshot, State, Store};
@@ -92,14 +93,14 @@ pub fn health(
     }
     match ask(&view, checks, &trials)? {
         Ok(asked) => {
-            let mut store = Store::open_patiently(root, PATIENCE)?;
+            let mut store = open_soon(root)?;
             let set = unchanged(store.state(), &trials);
             let entries = store.confirm(&set, clock())?;
             follow(&store);
             Ok(Health::Good { asked, entries })
         }
         Err(reason) => {
-            let store = Store::open_patiently(root, PATIENCE)?;
+            let store = open_soon(root)?;
             let set = unchanged(store.state(), &trials);
             let write = |store: &mut Store| store.health_failed(&set, &reason, clock());
             let left = leave(store, &set, host, write, follow)?;
@@ -126,7 +127,7 @@ pub fn deadline(
     if late(Store::view(root)?.state()).is_empty() {
         return Ok(None);
     }
-    let store = Store::open_patiently(root, PATIENCE)?;
+    let store = open_soon(root)?;
     let set = late(store.state());
     let left = leave(store, &set, host, |store| store.deadline(now), follow)?;
     Ok((!left.entries.is_empty()).then_some(left))
@@ -142,11 +143,8 @@ pub(crate) fn leave_by(
     write: impl FnOnce(&mut Store) -> siding_slot::Result<Vec<LogEntry>>,
     follow: &mut dyn FnMut(&Snapshot),
 ) -> Result<Left, Error> {
-    leave(Store::open_patiently(root, PATIENCE)?, set, host, write, follow)
+    leave(open_soon(root)?, set, host, write, follow)
 }
-
-/// How long is waited for another process to let go of the store.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One trial, as it was when it was asked about.
 struct Trial {

@@ -11,11 +11,11 @@ use crate::shared::Shared;
 use crate::situation::situation;
 use crate::source::{Catalog, Source};
 use crate::view::{Ask, Check, Device, View};
+use crate::way::open_soon;
 use siding_image::{Component, Version};
 use siding_slot::{REBOOT, Slot, Snapshot, State, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What stands behind a page, and behind verbs of the command line that do not need more.
 pub struct Running {
@@ -34,9 +34,6 @@ pub struct Running {
     /// What has to follow the record.
     pub follow: Arc<dyn Fn(&Snapshot) + Send + Sync>,
 }
-
-/// How long is waited for another process to let go of the store.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Running {
     /// A picture of now, or why there is none.
@@ -88,16 +85,7 @@ impl Running {
     }
 
     fn remove(&self, component: Option<&str>) -> Result<String, String> {
-        // A download has the store; it goes on later.
-        self.shared.give_way();
-        let done = self.remove_now(component);
-        self.shared.go_on();
-        self.shared.wake();
-        done
-    }
-
-    fn remove_now(&self, component: Option<&str>) -> Result<String, String> {
-        let store = Store::open_patiently(&self.store, PATIENCE).map_err(|error| error.to_string())?;
+        let store = open_soon(&self.store).map_err(|error| error.to_string())?;
         let set = match component {
             Some(name) => vec![name.parse::<Component>()?],
             None => removable(store.state()),

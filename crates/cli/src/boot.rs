@@ -12,13 +12,12 @@ use siding_projection::{Projections, Start};
 use siding_slot::{Booted, Slot, State, Store};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Hears the boot loaders first, then changes the record, then tells them what has changed. A start that was counted
 /// already changes nothing in the record.
 pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
     let cmdline = cmdline(&args.started)?;
-    let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
+    let mut store = siding_agent::open_soon(&args.store.store)?;
     let following = Following::of(store.root());
     let seen = following.seen(store.state(), &cmdline);
     let start = Start::here(store.root(), &notes());
@@ -94,6 +93,3 @@ impl Stray {
         json!({ "component": self.component.as_str(), "started": self.started.name(), "active": self.active.name() })
     }
 }
-
-/// How long is waited for another process to let go of the store.
-const PATIENCE: Duration = Duration::from_secs(10);

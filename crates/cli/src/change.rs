@@ -171,9 +171,9 @@ fn back(restart: bool) -> Restarts {
     if restart { Restarts::Back } else { Restarts::Tell }
 }
 
-/// Opens for writing; a store that is not there is named with what to do.
+/// Opens for a change that does not wait for an install; a store that is not there is named with what to do.
 pub(crate) fn open(args: &StoreArgs) -> Result<Store, Failure> {
-    Ok(Store::open(&args.store)?)
+    Ok(siding_agent::open_at_once(&args.store)?)
 }
 
 /// How many restarts a trial gets unless told otherwise.

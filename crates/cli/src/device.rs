@@ -90,14 +90,22 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     }
     let what = &args.what;
     let trust = keys::device_trust(&what.trust, &what.store.store)?;
-    let mut store = open(&what.store)?;
+    let mut store = Store::open(&what.store.store)?;
     let following = if args.switch { Following::checked(store.root())? } else { Following::of(store.root()) };
     let before = store.state().clone();
     // What restarts is prepared between the seal and the switch.
     let switch = (args.switch && !args.restart).then(|| terms(&args.trial));
     let request = Request { switch, check: !args.no_check, ..request(what) };
-    let patch = reader(&what.patch)?;
-    let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show);
+    let done = loop {
+        let (patch, limits) = (reader(&what.patch)?, Limits::default());
+        match siding_agent::install(&mut store, patch, &trust, &limits, &request, &mut show) {
+            Err(siding_agent::Error::GaveWay) => {
+                drop(store);
+                store = siding_agent::open_after(&what.store.store)?;
+            }
+            done => break done,
+        }
+    };
     if done.is_err() || args.restart {
         // What comes next may fail, and the slot that was written may have been the way back.
         drop(Store::view(store.root()).map(|now| following.follow_since(&before, &now)));
@@ -144,6 +152,8 @@ fn request(args: &InstallArgs) -> Request {
         retry_denied: args.retry_denied,
         memory: args.load.memory,
         rate: args.load.rate,
+        // What comes through a pipe cannot be read again.
+        gives_way: args.patch.is_file(),
         ..Request::at(now())
     }
 }
@@ -205,7 +215,7 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
 
 /// Nothing has to follow: it empties no slot that is in use, and no way back that was not denied.
 pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
-    let freed = open(&args.store)?.vacuum(now())?;
+    let freed = Store::open(&args.store.store)?.vacuum(now())?;
     let mut text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
     for path in &freed.kept {
         text += &format!(

@@ -185,6 +185,7 @@ impl From<siding_agent::Error> for Failure {
             Error::Source(_) | Error::Damaged { .. } => Code::Corrupt,
             Error::Proc { .. } | Error::Checks { .. } | Error::Memory { .. } => Code::Failed,
             Error::Unpromised { .. } => Code::Corrupt,
+            Error::GaveWay => Code::Busy,
             Error::Expired { .. } | Error::OldEpoch { .. } => Code::NotTrusted,
             _ => Code::NotForThis,
         };

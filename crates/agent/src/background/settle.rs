@@ -1,11 +1,11 @@
 //! What a switch began is brought to its end: restarts, checks, keeping or leaving.
 
-use super::stage::PATIENCE;
 use super::{Agent, kept};
 use crate::Error;
 use crate::health::{self, Checks, Health, health};
 use crate::memory::{Memory, Pending, Told};
 use crate::restart::{Move, Plan};
+use crate::way::open_soon;
 use siding_image::Component;
 use siding_slot::{REBOOT, Snapshot, Store};
 use std::collections::BTreeSet;
@@ -46,7 +46,7 @@ impl Agent<'_> {
         }
         {
             // What follows is told under the lock, so that nobody tells it something newer before.
-            let store = Store::open_patiently(self.store, PATIENCE)?;
+            let store = open_soon(self.store)?;
             (self.follow)(&store);
         }
         self.note_switched(&switching)?;
@@ -176,7 +176,7 @@ impl Agent<'_> {
             Ok(_) => {}
             // Nobody is there to ask: that all was restarted has to do.
             Err(Error::NoChecks { .. }) => {
-                let mut store = Store::open_patiently(self.store, PATIENCE)?;
+                let mut store = open_soon(self.store)?;
                 let entries = store.confirm(names, (self.clock)())?;
                 (self.follow)(&store);
                 if !entries.is_empty() {

@@ -7,6 +7,7 @@ use crate::decide::{Change, Decision, Way};
 use crate::memory::{self, Memory};
 use crate::shared::{Interruptible, Shared};
 use crate::source::Catalog;
+use crate::way::{open_after, open_soon};
 use crate::{Error, Outcome, Request, durable, install};
 use siding_apply::Progress;
 use siding_patch::{Fault, Limits};
@@ -14,10 +15,7 @@ use siding_repo::Blob;
 use siding_slot::{Slot, Store};
 use std::ffi::OsStr;
 use std::fs;
-use std::time::{Duration, Instant};
-
-/// How long is waited for another process to let go of the store.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+use std::time::Instant;
 
 impl Agent<'_> {
     /// The slot that holds a component's image, sealed; it is brought there if need be.
@@ -33,7 +31,7 @@ impl Agent<'_> {
     /// An image that is damaged is no image any more; the next decision is to bring it anew.
     fn make_sure(&self, change: &Change<'_>, slot: Slot) -> Result<Slot, Trouble> {
         let component = &change.item.component;
-        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        let mut store = open_soon(self.store)?;
         match check_for_switch(&store, component, slot) {
             Ok(()) => Ok(slot),
             Err(Error::Damaged { damage, .. }) => {
@@ -63,10 +61,11 @@ impl Agent<'_> {
         };
         let trust = self.trust.ok_or_else(nobody)?;
         let begun = Instant::now();
-        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        let mut store = open_soon(self.store)?;
         let request = Request {
             product: values.product.clone(),
             memory: values.memory,
+            gives_way: true,
             promised: Some((item.component.clone(), item.target.identity())),
             ..Request::at((self.clock)())
         };
@@ -79,7 +78,11 @@ impl Agent<'_> {
             (self.follow)(&store);
             match done {
                 Ok(done) => break done,
-                Err(_) if self.shared.is_interrupted() => return Err(Trouble::interrupted()),
+                Err(_) if self.shared.is_ending() => return Err(Trouble::interrupted()),
+                Err(Error::GaveWay) => {
+                    drop(store);
+                    store = open_after(self.store)?;
+                }
                 // Another mirror may have the right ones; what was written goes on from its checkpoint.
                 Err(error) if speaks_against_bytes(&error) && self.source.refuse(blob, &part)? => {}
                 Err(error) => return Err(error.into()),

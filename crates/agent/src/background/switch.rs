@@ -1,12 +1,12 @@
 //! The switch to what a release brought, and the way back from one that was withdrawn.
 
-use super::stage::PATIENCE;
 use super::{Agent, Trouble, kept};
 use crate::Error;
 use crate::decide::{Decision, Leave};
 use crate::health;
 use crate::memory::{Memory, Pending, Switching, Told};
 use crate::restart::{Move, Plan, Restarted, restart_list};
+use crate::way::open_soon;
 use siding_image::Component;
 use siding_slot::{REBOOT, Slot, Store, TrialTerms};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ impl Agent<'_> {
         told: &mut Vec<Told>,
     ) -> Result<(), Trouble> {
         let id = &decision.release.id;
-        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        let mut store = open_soon(self.store)?;
         let moves: Vec<Move> =
             to.iter().map(|(component, to)| Move { component: component.clone(), to: *to }).collect();
         let words = restart_list(store.state(), &moves);

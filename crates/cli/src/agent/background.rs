@@ -209,7 +209,7 @@ fn named(setup: &Setup, name: &str) -> Result<String, Failure> {
 }
 
 fn lift(setup: &Setup, release: &str) -> Result<(), Failure> {
-    let mut store = Store::open(setup.store())?;
+    let mut store = siding_agent::open_at_once(setup.store())?;
     for (component, digest) in offers::denied(setup, store.state(), release)? {
         store.lift(&component, &digest, now())?;
     }
