@@ -6,10 +6,10 @@
 
 use crate::Error;
 use crate::restart::{Host, Move, Plan, Restarted};
-use crate::run::{End, Leftovers, Ran, harmless, run};
 use crate::way::open_soon;
 use rustix::fs::{Access, access};
 use siding_image::{Component, Digest};
+use siding_run::{End, Leftovers, Ran, harmless, run};
 use siding_slot::{ComponentState, LogEntry, Snapshot, State, Store};
 use std::fs;
 use std::io::ErrorKind;

@@ -31,7 +31,6 @@ mod plan;
 pub mod policy;
 mod remote;
 pub mod restart;
-mod run;
 mod running;
 mod shared;
 mod situation;

@@ -9,8 +9,8 @@
 //! store.
 
 use crate::Error;
-use crate::run::{Leftovers, run};
 use siding_image::Component;
+use siding_run::{Leftovers, run};
 use siding_slot::{Slot, Snapshot, State};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

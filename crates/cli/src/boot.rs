@@ -11,6 +11,8 @@ use siding_image::Component;
 use siding_projection::{Projections, Start};
 use siding_slot::{Booted, Slot, State, Store};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Hears the boot loaders first, then changes the record, then tells them what has changed. A start that was counted
@@ -41,7 +43,13 @@ pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
 
 /// What the kernel was started with. A system that has no such file was started by no boot loader.
 pub(crate) fn cmdline(args: &StartedArgs) -> Result<String, Failure> {
-    let read = |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    // No kernel takes a longer one.
+    const MOST: u64 = 1 << 20;
+    let read = |path: &Path| {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+    };
     match &args.cmdline {
         Some(path) => read(path).map_err(|error| Failure::io("read", path, &error)),
         None => Ok(read(Path::new("/proc/cmdline")).unwrap_or_default()),

@@ -2,8 +2,8 @@
 
 use super::{Memory, path};
 use crate::durable;
-use crate::run::harmless;
 use serde::{Deserialize, Serialize};
+use siding_run::harmless;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;

@@ -2,10 +2,10 @@
 
 use super::{Holder, Move};
 use crate::Error;
-use crate::run::harmless;
 use rustix::fs::{Dev, makedev};
 use rustix::io::Errno;
 use siding_image::{Component, FileRef, Image, Node, Tree};
+use siding_run::harmless;
 use siding_slot::{Slot, Snapshot};
 use std::collections::HashMap;
 use std::ffi::OsStr;
