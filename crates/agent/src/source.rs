@@ -1,10 +1,12 @@
 //! Where releases come from: the one thing the agent asks of a repository.
 
+use rustix::fs::OFlags;
 use siding_image::Hasher;
-use siding_repo::{Blob, Release};
+use siding_repo::{Blob, NetLimits, Release};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What a repository offers, as far as this device has checked it.
@@ -89,22 +91,29 @@ impl Source for Folder {
         let unreadable = |path: &Path, error: io::Error| {
             SourceError::new("unreachable", format!("cannot read {}: {error}", path.display()))
         };
-        let mut releases = Vec::new();
+        let limits = NetLimits::default();
+        let (mut releases, mut room) = (Vec::new(), limits.releases_size);
         for entry in fs::read_dir(&dir).map_err(|error| unreadable(&dir, error))? {
             let path = entry.map_err(|error| unreadable(&dir, error))?.path();
             if path.extension().is_none_or(|end| end != "json") {
                 continue;
             }
-            let bytes = read_at_most(&path, MOST).map_err(|error| unreadable(&path, error))?;
-            let wrong = |error| SourceError::new("malformed", format!("{}: {error}", path.display()));
-            releases.push(Release::parse(&bytes).map_err(wrong)?);
+            let most = room.min(limits.release_size);
+            let bytes = read_at_most(&path, most).map_err(|error| unreadable(&path, error))?;
+            room = room.saturating_sub(bytes.len() as u64);
+            // One for a later siding does not keep the others from this one.
+            releases.extend(Release::parse(&bytes));
+            if releases.len() as u64 > limits.releases {
+                let what = format!("{} has more than {} releases", dir.display(), limits.releases);
+                return Err(SourceError::new("too-many", what));
+            }
         }
         releases.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Catalog { releases, version: 1, expires: u64::MAX })
     }
 
     fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
-        Ok(self.refresh(now).ok())
+        self.refresh(now).map(Some)
     }
 
     fn fetch(
@@ -114,7 +123,7 @@ impl Source for Folder {
         _rate: Option<u64>,
     ) -> Result<Box<dyn Read + Send>, SourceError> {
         let path = self.root.join(&blob.name);
-        let file = File::open(&path).map_err(|error| {
+        let file = open_file(&path).map_err(|error| {
             SourceError::new("unreachable", format!("cannot open {}: {error}", path.display()))
         })?;
         Ok(Box::new(Exact { file, hasher: Hasher::default(), read: 0, blob: blob.clone() }))
@@ -125,12 +134,16 @@ impl Source for Folder {
     }
 }
 
-/// The largest list of a release, in bytes.
-const MOST: u64 = 4 << 20;
+/// Opens a regular file: somebody else made the medium, and a pipe would be waited at for ever.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
 
 fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    open_file(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         Err(io::Error::other(format!("it is longer than {most} bytes")))
     } else {

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::forecast;
 use crate::keys;
 use crate::offline::reader;
-use crate::output::Reply;
+use crate::output::{Reply, plain};
 use crate::progress::Show;
 use crate::project::Following;
 use crate::restarts::{Restarts, change};
@@ -108,7 +108,11 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     };
     if done.is_err() || args.restart {
         // What comes next may fail, and the slot that was written may have been the way back.
-        drop(Store::view(store.root()).map(|now| following.follow_since(&before, &now)));
+        let followed = Store::view(store.root()).map(|now| following.follow_since(&before, &now));
+        let untold = followed.ok().filter(|followed| done.is_err() && !followed.is_complete());
+        if let Some(followed) = untold {
+            eprintln!("siding: {}", plain(followed.text().trim_end()));
+        }
     }
     let done = done?;
     show.finish();
