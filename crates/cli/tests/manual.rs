@@ -57,7 +57,15 @@ fn every_verb_has_a_page_with_every_section() {
     for words in &commands {
         let name = [vec!["siding".to_owned()], words.clone()].concat().join("-");
         let page = files.get(&format!("man/man1/{name}.1")).unwrap_or_else(|| panic!("{name} has no page"));
-        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
+        for section in [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPTIONS OF EVERY VERB",
+            "EXIT STATUS",
+            "EXAMPLES",
+            "SEE ALSO",
+        ] {
             let heading = if section.contains(' ') { format!("\"{section}\"") } else { section.to_owned() };
             let (_, body) = page
                 .split_once(&format!("\n.SH {heading}\n"))

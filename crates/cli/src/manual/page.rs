@@ -2,6 +2,7 @@
 
 use crate::args::EXIT_CODES;
 use clap::Command;
+use clap::builder::PossibleValue;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ pub(crate) fn name(command: &Command) -> String {
 
 /// The page of a command that was built, below those.
 pub(crate) fn page(command: &Command, above: &[&Command], date: &str) -> String {
-    let head = Man::new(command.clone().subcommand_help_heading("VERBS"))
+    let head = Man::new(worded(command))
         .title(name(command).to_uppercase())
         .date(date)
         .source(concat!("siding ", env!("CARGO_PKG_VERSION")))
@@ -36,6 +37,35 @@ pub(crate) fn page(command: &Command, above: &[&Command], date: &str) -> String 
     // Memory takes what is written to it.
     debug_assert!(written.is_ok());
     portable(&String::from_utf8_lossy(&text))
+}
+
+/// In the words of a man page: what every verb takes stands apart, and values stand in the sentence they belong to.
+fn worded(command: &Command) -> Command {
+    let command = command.clone().subcommand_help_heading("VERBS").subcommand_value_name("VERB");
+    command.mut_args(|argument| {
+        let everywhere =
+            argument.is_global_set() || ["help", "version"].contains(&argument.get_id().as_str());
+        let argument = if everywhere { argument.help_heading("Options of every verb") } else { argument };
+        let values: Vec<String> = argument.get_possible_values().iter().map(value).collect();
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        match argument.get_id().as_str() {
+            "help" => argument.long_help("Print help"),
+            _ if values.is_empty() || !argument.get_action().takes_values() => argument,
+            _ => argument.hide_possible_values(true).long_help(format!("{help}: {}", values.join(", "))),
+        }
+    })
+}
+
+fn value(value: &PossibleValue) -> String {
+    let name = value.get_name();
+    value.get_help().map_or_else(|| name.to_owned(), |help| format!("{name} ({})", lower(&help.to_string())))
+}
+
+/// As it is written within a sentence.
+fn lower(help: &str) -> String {
+    let mut letters = help.chars();
+    let first = letters.next().map(|first| first.to_lowercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 /// With the beginning that each part brings only once, and in ASCII, which every `man` reads the same.
@@ -106,7 +136,7 @@ fn see_also(roff: &mut Roff, command: &Command, above: &[&Command]) {
     let mut names: BTreeSet<String> = above.iter().map(|command| name(command)).collect();
     names.extend(command.get_subcommands().map(name));
     let top = above.first().copied().unwrap_or(command);
-    let help = command.clone().render_long_help().to_string();
+    let help = help(command);
     names.extend(top.get_subcommands().filter(|verb| speaks_of(&help, verb)).map(name));
     names.remove(&name(command));
     roff.control("SH", ["SEE ALSO"]);
@@ -116,9 +146,17 @@ fn see_also(roff: &mut Roff, command: &Command, above: &[&Command]) {
     }
 }
 
+/// All that is said of a command and its options, not broken into lines.
+fn help(command: &Command) -> String {
+    let about = command.get_long_about().or_else(|| command.get_about());
+    let options =
+        command.get_arguments().filter_map(|option| option.get_long_help().or_else(|| option.get_help()));
+    about.into_iter().chain(options).map(|said| said.to_string() + "\n").collect()
+}
+
 fn speaks_of(help: &str, verb: &Command) -> bool {
     let called = format!("`siding {}", verb.get_name());
-    help.match_indices(&called).any(|(at, _)| help[at..].trim_start_matches(&called).starts_with([' ', '`']))
+    help.split(&called).skip(1).any(|rest| rest.starts_with([' ', '`']))
 }
 
 fn entry(roff: &mut Roff, term: &str, what: &str) {
