@@ -32,6 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if check {
         return Ok(());
     }
+    scripts()?;
     notices::write(&place)?;
     write(&place.join("changelog.Debian"), &changelog(&epoch)?)?;
     strip(&siding, &place.join("siding"))?;
@@ -118,6 +119,21 @@ fn cargo_deb(place: &Path) -> Result<PathBuf> {
         measure::run(&mut command, None)?;
     }
     Ok(program)
+}
+
+/// The package's scripts and the hook, which run as root: plain sh, with no complaint of shellcheck.
+fn scripts() -> Result<()> {
+    install(&[("shellcheck", "shellcheck")]);
+    if !tools::in_path("shellcheck") {
+        println!("skipped shellcheck: it is not here and cannot be installed");
+        return Ok(());
+    }
+    let mut command = Command::new("shellcheck");
+    command.args(["--shell", "sh"]).current_dir(workspace().join("contrib"));
+    command.args(["debian/postinst", "debian/prerm", "debian/postrm", "agent/notify.sh"]);
+    measure::run(&mut command, None)?;
+    println!("ok      shellcheck: the package's scripts and the hook");
+    Ok(())
 }
 
 /// What lintian thinks of it: errors are errors, warnings are told.

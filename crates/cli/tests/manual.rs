@@ -86,6 +86,12 @@ fn pages_name_the_files_and_the_verbs_that_their_help_speaks_of() {
     let install = &files["man/man1/siding-install.1"];
     assert!(install.contains("/var/lib/siding") && !install.contains("/etc/siding"), "{install}");
     assert!(install.contains(".BR siding-switch (1)") && install.contains(".BR siding (1),\n"), "{install}");
+    // Its own option, not that of every verb.
+    let init = &files["man/man1/siding-init.1"];
+    assert!(
+        init.find("\\-\\-version\\fR \\fI<VERSION>") < init.find(".SH \"OPTIONS OF EVERY VERB\""),
+        "{init}"
+    );
     assert!(files["man/man1/siding-agent.1"].contains("/etc/siding/admin.toml"));
     assert!(files["man/man1/siding-publish.1"].contains(".BR siding-publish-plan (1)"));
 }

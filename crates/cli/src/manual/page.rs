@@ -43,9 +43,14 @@ pub(crate) fn page(command: &Command, above: &[&Command], date: &str) -> String 
 fn worded(command: &Command) -> Command {
     let command = command.clone().subcommand_help_heading("VERBS").subcommand_value_name("VERB");
     command.mut_args(|argument| {
-        let everywhere =
-            argument.is_global_set() || ["help", "version"].contains(&argument.get_id().as_str());
-        let argument = if everywhere { argument.help_heading("Options of every verb") } else { argument };
+        // Told by what it does: `siding init` has a --version of its own.
+        let printed = !argument.get_action().takes_values()
+            && ["help", "version"].contains(&argument.get_id().as_str());
+        let argument = if printed || argument.is_global_set() {
+            argument.help_heading("Options of every verb")
+        } else {
+            argument
+        };
         let values: Vec<String> = argument.get_possible_values().iter().map(value).collect();
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         match argument.get_id().as_str() {
