@@ -60,7 +60,7 @@ pub struct Catalog {
     pub releases: Vec<Release>,
     /// Counts what was published: the version of TUF's snapshot.
     pub version: u64,
-    /// When the first of the metadata expires, in seconds since 1970.
+    /// When the first of the metadata expires or did, in seconds since 1970.
     pub expires: u64,
 }
 
@@ -104,7 +104,10 @@ impl Client {
 
     /// What was verified last, verified again from disk, without the network. None if nothing was, or if a new root
     /// has since taken the trust from it.
-    pub fn known(&self, now: u64) -> Result<Option<Catalog>, Error> {
+    ///
+    /// It is there to be shown though it has expired, whatever time it is: who acts on it compares
+    /// [`Catalog::expires`] with the clock first.
+    pub fn known(&self, _now: u64) -> Result<Option<Catalog>, Error> {
         let held = self.store.load(&self.root)?;
         let (Some(docs), Some((_, base))) = (held.docs, self.mirrors.in_order().next()) else {
             return Ok(None);
@@ -115,7 +118,7 @@ impl Client {
         if let Some(seen) = &held.seen {
             seen.allows(&Seen::of(&verified))?;
         }
-        let expires = verified.expires(now)?;
+        let (_, expires) = verified.expires();
         let releases = self.releases(&repository, |name, target| {
             let lost =
                 || Error::Damaged { path: PathBuf::from(name), why: "it is not in the datastore".to_owned() };
@@ -214,7 +217,7 @@ impl Client {
         if let Some(seen) = &held.seen {
             seen.allows(&new)?;
         }
-        let expires = verified.expires(now)?;
+        let expires = verified.holds(now)?;
         let mut digests = Vec::new();
         let mut room = self.limits.releases_size;
         let releases = self.releases(repository, |name, digest| {

@@ -70,6 +70,28 @@ fn if_all_that_was_seen_is_lost_nothing_is_believed() {
     bench.refresh().unwrap();
 }
 
+/// A device without a network shows what it knew, with the date until which that held.
+#[test]
+fn what_is_known_is_still_there_after_it_has_expired() {
+    let mut bench = Bench::seen();
+    let first = bench.known().unwrap();
+    let old = fs::read(bench.store().join("metadata")).unwrap();
+    let late = first.expires + 7 * 86_400;
+    assert_eq!(bench.client().refresh(late).unwrap_err().code(), "expired");
+    assert_eq!(bench.client().known(late).unwrap(), Some(first));
+
+    // Everything else is checked as before.
+    bench.maker.expires.insert("snapshot", 1_850_000_000);
+    bench.maker.publish();
+    assert_eq!(bench.taken().expires, 1_850_000_000);
+    assert_eq!(bench.client().known(late).unwrap().unwrap().expires, 1_850_000_000, "the first of all");
+    fs::write(bench.store().join("metadata"), &old).unwrap();
+    assert_eq!(bench.client().known(late).unwrap_err().code(), "rollback");
+    let changed = String::from_utf8(old).unwrap().replace("2026-11-first", "2026-11-other");
+    fs::write(bench.store().join("metadata"), changed).unwrap();
+    assert_eq!(bench.client().known(late).unwrap(), None, "what nobody signed is not shown");
+}
+
 #[test]
 fn metadata_put_back_by_hand_is_not_believed() {
     let mut bench = Bench::seen();
