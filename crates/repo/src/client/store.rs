@@ -10,11 +10,12 @@
 //! ```
 //!
 //! A file is written beside its place, flushed, renamed, and its directory flushed: a power cut leaves the old one or
-//! the new one. `metadata` is believed only as far as its signatures go, each time it is read; `seen` guards against
+//! the new one. Before the first is written, the names of the directories above are flushed too. `metadata` is believed only as far as its signatures go, each time it is read; `seen` guards against
 //! an older one once it is lost.
 
 use super::trust::{Roots, Seen, Verified};
 use crate::Error;
+use crate::names;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use siding_image::Digest;
@@ -68,7 +69,7 @@ impl Store {
         }
     }
 
-    /// Makes the directory if there is none, and waits for nobody.
+    /// Makes the directory if there is none, and waits for nobody. Once Ok, the directory survives a power cut.
     pub(super) fn lock(&self) -> Result<Lock, Error> {
         let releases = self.root.join("releases");
         fs::create_dir_all(&releases).map_err(Error::store("make", &releases))?;
@@ -76,10 +77,18 @@ impl Store {
         let options = fs::OpenOptions::new().create(true).append(true).open(&path);
         let file = options.map_err(Error::store("open", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock(file)),
+            Ok(()) => self.flush_names().map(|()| Lock(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { path: self.root.clone() }),
             Err(error) => Err(Error::store("lock", &path)(error.into())),
         }
+    }
+
+    /// Until something is kept, nothing says that the directory's own name was ever flushed.
+    fn flush_names(&self) -> Result<(), Error> {
+        if self.root.join("seen").exists() {
+            return Ok(());
+        }
+        names::flush_up(&self.root).map_err(Error::store("flush the way to", &self.root))
     }
 
     /// What is held, as far as it is signed. Damaged metadata is as good as none, as long as what was seen is known; if
@@ -187,8 +196,7 @@ impl Store {
         fs::rename(&beside, &path).map_err(Error::store("rename", &beside))?;
         self.step(&path, &beside, bytes)?;
         let directory = path.parent().unwrap_or(&self.root);
-        let flushed = File::open(directory).and_then(|directory| directory.sync_all());
-        flushed.map_err(Error::store("flush", directory))
+        names::flush(directory).map_err(Error::store("flush", directory))
     }
 
     /// Where a test may cut the power.

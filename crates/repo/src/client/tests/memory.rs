@@ -1,6 +1,7 @@
 //! What is remembered: damaged, lost, put back by somebody, and under power cuts.
 
 use super::*;
+use crate::names::flushed;
 use crate::testing::release;
 use std::fs;
 
@@ -172,4 +173,27 @@ fn a_power_cut_while_a_root_is_rotated_leaves_a_device_that_goes_on() {
         bench.maker.publish();
     });
     assert_eq!(steps, 2 * 5 + 1);
+}
+
+/// If a power cut took the directory's name, it would take all that guards against older metadata at once.
+#[test]
+fn names_on_the_way_to_the_datastore_are_flushed_before_anything_is_kept() {
+    let bench = Bench::new();
+    let top = bench.folder.path().canonicalize().unwrap();
+    let datastore = top.join("store/agent/repository");
+    let client = Client::new(Options { datastore: datastore.clone(), ..bench.options() }).unwrap();
+    // As one that was killed left them.
+    fs::create_dir_all(datastore.join("releases")).unwrap();
+    flushed();
+    client.store.power.cut_after(1, false);
+    client.refresh(NOW).unwrap_err();
+    let names = flushed();
+    for above in datastore.ancestors().take(4) {
+        assert!(names.iter().any(|path| path == above), "{}: {names:?}", above.display());
+    }
+    let client = Client::new(Options { datastore: datastore.clone(), ..bench.options() }).unwrap();
+    client.refresh(NOW).unwrap();
+    flushed();
+    client.refresh(NOW).unwrap();
+    assert!(!flushed().contains(&top), "only the first time");
 }
