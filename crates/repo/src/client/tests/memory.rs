@@ -4,6 +4,7 @@ use super::*;
 use crate::names::flushed;
 use crate::testing::release;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn damaged_metadata_is_fetched_again_and_old_one_still_refused() {
@@ -196,4 +197,15 @@ fn names_on_the_way_to_the_datastore_are_flushed_before_anything_is_kept() {
     flushed();
     client.refresh(NOW).unwrap();
     assert!(!flushed().contains(&top), "only the first time");
+}
+
+#[test]
+fn nobody_else_may_open_the_lock() {
+    let bench = Bench::seen();
+    let lock = bench.store().join("lock");
+    let mode = || fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+    bench.refresh().unwrap();
+    assert_eq!(mode(), 0o600, "one that an earlier siding made is closed too");
 }
