@@ -106,9 +106,28 @@ impl Client {
     /// has since taken the trust from it.
     ///
     /// It is there to be shown though it has expired, whatever time it is: who acts on it compares
-    /// [`Catalog::expires`] with the clock first.
+    /// [`Catalog::expires`] with the clock first. It takes no lock: another process may refresh meanwhile.
     pub fn known(&self, _now: u64) -> Result<Option<Catalog>, Error> {
-        let held = self.store.load(&self.root)?;
+        self.known_from(self.store.load(&self.root)?)
+    }
+
+    /// A refresh lets go of release documents that newer metadata does not name: who misses one looks again, as long as
+    /// there is newer metadata.
+    fn known_from(&self, mut held: Held) -> Result<Option<Catalog>, Error> {
+        loop {
+            let docs = held.docs.clone();
+            let known = self.verified_again(held);
+            if !matches!(known, Err(Error::Incomplete { .. })) {
+                return known;
+            }
+            held = self.store.load(&self.root)?;
+            if held.docs == docs {
+                return known;
+            }
+        }
+    }
+
+    fn verified_again(&self, held: Held) -> Result<Option<Catalog>, Error> {
         let (Some(docs), Some((_, base))) = (held.docs, self.mirrors.in_order().next()) else {
             return Ok(None);
         };
@@ -120,8 +139,7 @@ impl Client {
         }
         let (_, expires) = verified.expires();
         let releases = self.releases(&repository, |name, target| {
-            let lost =
-                || Error::Damaged { path: PathBuf::from(name), why: "it is not in the datastore".to_owned() };
+            let lost = || Error::Incomplete { path: self.store.release_path(target), name: name.to_owned() };
             self.store.release(target).ok_or_else(lost)
         })?;
         Ok(Some(Catalog { releases, version: repository.snapshot().signed.version.get(), expires }))

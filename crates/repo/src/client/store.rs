@@ -137,8 +137,12 @@ impl Store {
 
     /// A release document that is held; none if there is none, or another.
     pub(super) fn release(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.root.join("releases").join(digest.to_string())).ok()?;
+        let bytes = fs::read(self.release_path(digest)).ok()?;
         (Digest::of(&bytes) == *digest).then_some(bytes)
+    }
+
+    pub(super) fn release_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("releases").join(digest.to_string())
     }
 
     /// Keeps a release document. Once Ok, it survives a power cut.

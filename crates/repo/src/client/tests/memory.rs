@@ -111,9 +111,30 @@ fn a_damaged_release_document_is_fetched_again() {
     let bench = Bench::seen();
     let file = fs::read_dir(bench.store().join("releases")).unwrap().next().unwrap().unwrap().path();
     fs::write(&file, b"rot").unwrap();
-    assert_eq!(bench.client().known(NOW).unwrap_err().code(), "damaged");
+    let error = bench.client().known(NOW).unwrap_err();
+    assert_eq!(error.code(), "incomplete");
+    let said = error.to_string();
+    assert!(said.contains("the next refresh") && said.contains(file.to_str().unwrap()), "{said}");
+    assert!(!said.contains("remove"), "what was seen guards against older metadata: {said}");
     let catalog = bench.refresh().unwrap();
     assert_eq!(bench.known(), Some(catalog));
+    fs::remove_file(&file).unwrap();
+    assert_eq!(bench.client().known(NOW).unwrap_err().code(), "incomplete");
+    let catalog = bench.refresh().unwrap();
+    assert_eq!(bench.known(), Some(catalog));
+}
+
+#[test]
+fn who_looks_while_another_refreshes_sees_the_old_or_the_new() {
+    let mut bench = Bench::seen();
+    let client = bench.client();
+    let before = client.store.load(&bench.maker.shipped).unwrap();
+    // Meanwhile another process lets go of the documents that this one is about to read.
+    bench.maker.targets.clear();
+    bench.maker.add(&release("2026-12-second"));
+    bench.maker.publish();
+    let newest = bench.taken();
+    assert_eq!(client.known_from(before).unwrap(), Some(newest));
 }
 
 #[test]
