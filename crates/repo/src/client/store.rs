@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A file is written beside its place, flushed, renamed, and its directory flushed: a power cut leaves the old one or
-//! the new one. Before the first is written, the names of the directories above are flushed too. `metadata` is believed only as far as its signatures go, each time it is read; `seen` guards against
-//! an older one once it is lost.
+//! the new one. Before the first is written, the names of the directories above are flushed too. `metadata` is
+//! believed only as far as its signatures go, each time it is read; `seen` guards against an older one once it is lost.
 
 use super::trust::{Roots, Seen, Verified};
 use crate::Error;

@@ -97,8 +97,8 @@ impl Keys {
         fs::read(&path).map_err(|e| Error::local("read", &path, e))
     }
 
-    /// Makes a key of 32 secret random bytes, in the first directory. Once this returned, its file survives a power cut,
-    /// as far as the directory does.
+    /// Makes a key of 32 secret random bytes, in the first directory. Once this returned, its file survives a power
+    /// cut, as far as the directory does.
     pub(crate) fn make(&mut self, role: Role, seed: &[u8; 32]) -> Result<Key, Error> {
         let private = PrivateKey::from_seed(seed);
         let pem = private.to_pem().map_err(Error::patch("a new key"))?;
