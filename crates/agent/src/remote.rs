@@ -10,8 +10,8 @@ impl Source for Client {
         Ok(Self::refresh(self, now)?.into())
     }
 
-    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
-        Ok(Self::known(self, now)?.map(Into::into))
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
+        Ok(Self::known(self)?.map(Into::into))
     }
 
     fn fetch(

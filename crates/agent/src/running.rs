@@ -46,7 +46,7 @@ impl Running {
         let memory = Memory::load(&self.store).map_err(of_memory)?;
         let told = memory::history(&self.store).map_err(of_memory)?;
         // What is installed is shown whether or not anything is known of the repository.
-        let (catalog, error) = match self.source.known(now) {
+        let (catalog, error) = match self.source.known() {
             Ok(known) => (known, None),
             Err(error) => (None, Some(harmless(&error.to_string()))),
         };

@@ -198,8 +198,8 @@ impl Source for Cut {
         self.0.refresh(now)
     }
 
-    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
-        self.0.known(now)
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
+        self.0.known()
     }
 
     fn fetch(

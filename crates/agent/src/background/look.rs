@@ -26,7 +26,7 @@ impl Agent<'_> {
             Look::Not => false,
         };
         if !wanted {
-            return Ok((self.source.known(now).unwrap_or_default(), None));
+            return Ok((self.source.known().unwrap_or_default(), None));
         }
         self.show("checking", None, None);
         match self.source.refresh(now) {
@@ -47,7 +47,7 @@ impl Agent<'_> {
                     let line = self.line("check", "", &error.message);
                     told.push(Told { code: Some(error.code.to_owned()), ..line });
                 }
-                Ok((self.source.known(now).unwrap_or_default(), Some(error)))
+                Ok((self.source.known().unwrap_or_default(), Some(error)))
             }
         }
     }

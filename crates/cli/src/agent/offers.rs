@@ -102,7 +102,7 @@ pub(super) fn offer(setup: &Setup, id: &str, retry_denied: bool) -> Result<Offer
 
 /// What is known without a look; as if nothing of `lifted` had been rolled back here.
 fn offers(setup: &Setup, all: bool, lifted: Option<&str>) -> Result<Vec<Offer>, Failure> {
-    let known = setup.source.known(now()).map_err(Failure::failed)?;
+    let known = setup.source.known().map_err(Failure::failed)?;
     let catalog = known.unwrap_or_else(Catalog::empty);
     let store = Store::view(setup.store())?;
     let situation = siding_agent::situation(setup.store(), &setup.policy, now(), offset(now()))
@@ -123,7 +123,7 @@ pub(super) fn denied(
     state: &State,
     release: &str,
 ) -> Result<Vec<(Component, Digest)>, Failure> {
-    let known = setup.source.known(now()).map_err(Failure::failed)?.unwrap_or_default();
+    let known = setup.source.known().map_err(Failure::failed)?.unwrap_or_default();
     let items = known.releases.iter().filter(|one| one.id == release).flat_map(|one| &one.items);
     let denied = items.filter(|item| {
         state.get(&item.component).is_some_and(|held| held.denial(&item.target.digest).is_some())

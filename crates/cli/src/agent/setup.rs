@@ -157,8 +157,8 @@ impl Source for Repository {
         self.now().refresh(now)
     }
 
-    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
-        self.now().known(now)
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
+        self.now().known()
     }
 
     fn fetch(
@@ -190,7 +190,7 @@ impl Source for Nowhere {
         Err(Self::error())
     }
 
-    fn known(&self, _now: u64) -> Result<Option<Catalog>, SourceError> {
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
         Ok(None)
     }
 

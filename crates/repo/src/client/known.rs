@@ -12,7 +12,7 @@ impl Client {
     ///
     /// It is there to be shown though it has expired, whatever time it is: who acts on it compares
     /// [`Catalog::expires`] with the clock first. It takes no lock: another process may refresh meanwhile.
-    pub fn known(&self, _now: u64) -> Result<Option<Catalog>, Error> {
+    pub fn known(&self) -> Result<Option<Catalog>, Error> {
         self.known_from(self.store.load(&self.root)?)
     }
 

@@ -62,7 +62,7 @@ fn if_all_that_was_seen_is_lost_nothing_is_believed() {
     fs::write(&metadata, b"rot").unwrap();
     let error = bench.refresh().unwrap_err();
     assert_eq!(error.code(), "damaged", "{error}");
-    assert_eq!(bench.client().known(NOW).unwrap_err().code(), "damaged");
+    assert_eq!(bench.client().known().unwrap_err().code(), "damaged");
     fs::remove_file(&metadata).unwrap();
     assert_eq!(bench.refresh().unwrap_err().code(), "damaged");
     fs::remove_file(&seen).unwrap();
@@ -80,18 +80,18 @@ fn what_is_known_is_still_there_after_it_has_expired() {
     let old = fs::read(bench.store().join("metadata")).unwrap();
     let late = first.expires + 7 * 86_400;
     assert_eq!(bench.client().refresh(late).unwrap_err().code(), "expired");
-    assert_eq!(bench.client().known(late).unwrap(), Some(first));
+    assert_eq!(bench.client().known().unwrap(), Some(first));
 
     // Everything else is checked as before.
     bench.maker.expires.insert("snapshot", 1_850_000_000);
     bench.maker.publish();
     assert_eq!(bench.taken().expires, 1_850_000_000);
-    assert_eq!(bench.client().known(late).unwrap().unwrap().expires, 1_850_000_000, "the first of all");
+    assert_eq!(bench.client().known().unwrap().unwrap().expires, 1_850_000_000, "the first of all");
     fs::write(bench.store().join("metadata"), &old).unwrap();
-    assert_eq!(bench.client().known(late).unwrap_err().code(), "rollback");
+    assert_eq!(bench.client().known().unwrap_err().code(), "rollback");
     let changed = String::from_utf8(old).unwrap().replace("2026-11-first", "2026-11-other");
     fs::write(bench.store().join("metadata"), changed).unwrap();
-    assert_eq!(bench.client().known(late).unwrap(), None, "what nobody signed is not shown");
+    assert_eq!(bench.client().known().unwrap(), None, "what nobody signed is not shown");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn metadata_put_back_by_hand_is_not_believed() {
     bench.maker.publish();
     bench.taken();
     fs::write(bench.store().join("metadata"), old).unwrap();
-    assert_eq!(bench.client().known(NOW).unwrap_err().code(), "rollback");
+    assert_eq!(bench.client().known().unwrap_err().code(), "rollback");
     bench.refresh().unwrap();
     assert!(bench.known().is_some());
 }
@@ -111,7 +111,7 @@ fn a_damaged_release_document_is_fetched_again() {
     let bench = Bench::seen();
     let file = fs::read_dir(bench.store().join("releases")).unwrap().next().unwrap().unwrap().path();
     fs::write(&file, b"rot").unwrap();
-    let error = bench.client().known(NOW).unwrap_err();
+    let error = bench.client().known().unwrap_err();
     assert_eq!(error.code(), "incomplete");
     let said = error.to_string();
     assert!(said.contains("the next refresh") && said.contains(file.to_str().unwrap()), "{said}");
@@ -119,7 +119,7 @@ fn a_damaged_release_document_is_fetched_again() {
     let catalog = bench.refresh().unwrap();
     assert_eq!(bench.known(), Some(catalog));
     fs::remove_file(&file).unwrap();
-    assert_eq!(bench.client().known(NOW).unwrap_err().code(), "incomplete");
+    assert_eq!(bench.client().known().unwrap_err().code(), "incomplete");
     let catalog = bench.refresh().unwrap();
     assert_eq!(bench.known(), Some(catalog));
 }
@@ -159,7 +159,7 @@ fn cuts(prepare: impl Fn(&mut Bench)) -> usize {
             client.store.power.cut_after(step, torn);
             let outcome = client.refresh(NOW);
             drop(client);
-            let after = bench.client().known(NOW).unwrap();
+            let after = bench.client().known().unwrap();
             let Ok(new) = outcome else {
                 let newest = bench.refresh().unwrap_or_else(|error| panic!("step {step}, {torn}: {error}"));
                 assert!(
