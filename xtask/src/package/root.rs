@@ -61,7 +61,8 @@ const INSTALLED: [(&str, &str); 7] = [
     ),
     (
         "the policy is a file of the administrator's, and siding reads it",
-        "grep -q /etc/siding/agent.toml /var/lib/dpkg/info/siding.conffiles && siding set --store /tmp/none | grep -q mirrors",
+        "grep -q /etc/siding/agent.toml /var/lib/dpkg/info/siding.conffiles && \
+         siding set --store /tmp/none | grep -q mirrors",
     ),
 ];
 
