@@ -122,7 +122,7 @@ impl Debian {
     fn start(&self, state: &str) -> Result<()> {
         let unit = format!(
             "[Unit]\nAfter=multi-user.target systemd-user-sessions.service\n[Service]\nType=oneshot\n\
-             ExecStart=/bin/sh /started.sh {state}\nStandardOutput=truncate:/said\nStandardError=inherit\n\
+             ExecStart=/bin/sh /started.sh {state}\nStandardOutput=append:/said\nStandardError=inherit\n\
              ExecStopPost=/bin/systemctl poweroff --no-block\n"
         );
         let wants = self.root.join("etc/systemd/system/default.target.wants");
@@ -137,8 +137,11 @@ impl Debian {
         let mut limited = Command::new("timeout");
         limited.arg(LIMIT).arg(boot.get_program()).args(boot.get_args()).arg("--boot");
         measure::run(&mut limited, None)?;
-        let said = fs::read_to_string(self.root.join("said")).unwrap_or_default();
+        let said = self.root.join("said");
+        let heard = fs::read_to_string(&said).unwrap_or_default();
+        // The next start says its own.
+        drop(fs::remove_file(&said));
         fs::remove_file(wants.join("started.service")).map_err(failed)?;
-        if said.lines().last() == Some("all is well") { Ok(()) } else { Err(said) }
+        if heard.lines().last() == Some("all is well") { Ok(()) } else { Err(heard) }
     }
 }
