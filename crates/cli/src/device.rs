@@ -53,6 +53,10 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
 fn supersede(args: &Init) -> Result<Reply, Failure> {
     let Init { component, image, version, epoch, retry_denied, .. } = args;
     let store = open(&args.store)?;
+    // Another base drops the patch in use.
+    if store.state().get(component).is_some_and(|held| held.active != Slot::Base) {
+        crate::agent::policy_of(store.root())?.may_remove(component)?;
+    }
     let following = Following::checked(store.root())?;
     let moves = [Move { component: component.clone(), to: Slot::Base }];
     let write = |store: &mut Store| store.supersede(component, version, *epoch, image, *retry_denied, now());

@@ -195,3 +195,34 @@ fn one_pass_says_by_its_exit_code_what_failed() {
     fs::remove_dir_all(lab.path("repo")).unwrap();
     run(&lab, "agent --once").ends_with(1);
 }
+
+/// A person who asks for something older does not get back what lies between.
+#[test]
+fn an_older_release_that_is_asked_for_stays() {
+    let lab = lab();
+    publish(&lab, "fix-b", "1.0 (b)", "b.siding", "new-b", 200);
+    ok(&lab, "set automatic-install on");
+    ok(&lab, "agent --once");
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (b)");
+    ok(&lab, "remove lib");
+    ok(&lab, "install fix-a");
+    ok(&lab, "agent --once");
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (a)");
+    assert_eq!(code(&lab, "fix-b"), "removed-by-hand");
+}
+
+#[test]
+fn locks_do_not_vanish_with_a_slip() {
+    let lab = lab();
+    ok(&lab, "set automatic-install on");
+    ok(&lab, "agent --once");
+    fs::write(lab.path("etc/admin.toml"), "removal = \"forbidden\"\n").unwrap();
+    fails(&lab, 1, "init lib new-b --version 2.0 --replace");
+    let line = "remove lib";
+    let nowhere = lab.finished(line, lab.command(line).env("SIDING_CONFIG", lab.path("nowhere")));
+    nowhere.ends_with(1).complains(&["SIDING_CONFIG", "nowhere"]);
+    fs::remove_file(lab.path("etc/admin.toml")).unwrap();
+    std::os::unix::fs::symlink(lab.path("nowhere"), lab.path("etc/admin.toml")).unwrap();
+    assert!(fails(&lab, 1, "remove lib").contains("admin.toml"));
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (a)");
+}

@@ -11,10 +11,11 @@ use crate::way::{open_after, open_soon};
 use crate::{Error, Outcome, Request, durable, install};
 use siding_apply::Progress;
 use siding_patch::{Fault, Limits};
-use siding_repo::Blob;
+use siding_repo::{Blob, Item};
 use siding_slot::{Slot, Store};
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 impl Agent<'_> {
@@ -85,7 +86,7 @@ impl Agent<'_> {
                 }
                 // Another mirror may have the right ones; what was written goes on from its checkpoint.
                 Err(error) if speaks_against_bytes(&error) && self.source.refuse(blob, &part)? => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(no_room(error.into(), blob, item, &part)),
             }
         };
         if done.outcome == Outcome::WasActive {
@@ -127,6 +128,17 @@ impl Agent<'_> {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Where there is no room, what was fetched is not to take more of it; and it is said how much there must be.
+fn no_room(mut trouble: Trouble, blob: &Blob, item: &Item, part: &Path) -> Trouble {
+    if trouble.code != "no-space" {
+        return trouble;
+    }
+    let _ = fs::remove_file(part);
+    let image = trouble.needs.unwrap_or(item.target.size);
+    trouble.needs = Some(image.saturating_add(blob.length));
+    trouble
 }
 
 /// Whether an install failed because of what the bytes of the patch are, and not of how they came.

@@ -58,7 +58,13 @@ impl Agent<'_> {
             // removed before it must not come back in its place.
             if memory.asked.remove(id) {
                 for change in &decision.changes {
-                    memory.removed.remove(change.item.component.as_str());
+                    // Who asks for something older does not want back what is between.
+                    if memory
+                        .unwanted(&change.item.component)
+                        .is_none_or(|removed| removed <= change.item.target.version)
+                    {
+                        memory.removed.remove(change.item.component.as_str());
+                    }
                 }
             }
         };

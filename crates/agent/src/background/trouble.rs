@@ -18,7 +18,7 @@ pub(crate) struct Trouble {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     /// Bytes that must be free, if that is why.
-    needs: Option<u64>,
+    pub(crate) needs: Option<u64>,
     /// Nothing but another release or another siding helps.
     for_good: bool,
     /// It was only interrupted.
@@ -69,6 +69,13 @@ impl From<Error> for Trouble {
         };
         let needs = match &error {
             Error::Slot(siding_slot::Error::NoSpace { needed, .. }) => Some(*needed),
+            Error::Apply(siding_apply::Error::Sink { source, .. }) => {
+                let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<siding_slot::Error>());
+                match inner {
+                    Some(siding_slot::Error::NoSpace { needed, .. }) => Some(*needed),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         Self { needs, for_good: code == "needs-newer-siding", ..Self::new(code, error.to_string()) }

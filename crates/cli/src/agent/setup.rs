@@ -100,7 +100,11 @@ impl Setup {
 /// The settings for a verb that has no argument for where they are.
 pub(crate) fn policy_of(store: &Path) -> Result<Policy, Failure> {
     let named = std::env::var_os("SIDING_CONFIG").filter(|named| !named.is_empty());
-    let dir = named.map_or_else(|| PathBuf::from(policy::DIR), PathBuf::from);
+    let Some(dir) = named.map(PathBuf::from) else { return Ok(Policy::load(Path::new(policy::DIR), store)?) };
+    if !dir.is_dir() {
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(Failure::io("read the settings that SIDING_CONFIG names", &dir, &source));
+    }
     Ok(Policy::load(&dir, store)?)
 }
 

@@ -115,7 +115,7 @@ pub(crate) struct Make {
 
 /// Sign what was made and publish the release, or change one of the same name
 ///
-/// All must be made, and be what the release says. A release that is there keeps its date, and stays paused or withdrawn.
+/// All must be made, and be what the release says. A release that is there keeps its date and its waves, and stays paused or withdrawn.
 /// If nothing is new, nothing is done.
 #[derive(Debug, Parser)]
 #[command(

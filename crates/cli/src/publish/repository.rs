@@ -81,7 +81,12 @@ pub(crate) fn list(args: &List) -> Result<Reply, Failure> {
     }
     for release in &listed.releases {
         let advisories = release.advisories.join(", ");
-        text.push_str(&format!("{}  {} ({})\n", release.id, release.title, release.severity));
+        text.push_str(&format!(
+            "{}  {} ({})\n",
+            release.id,
+            crate::output::plain(&release.title),
+            release.severity
+        ));
         if !advisories.is_empty() {
             text.push_str(&format!("  {advisories}\n"));
         }
