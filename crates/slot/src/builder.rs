@@ -144,6 +144,10 @@ impl Builder {
         let unbegun = || Error::Misused { path: self.root.clone(), what: "begin was not called" };
         let plan = self.plan.take().ok_or_else(unbegun)?;
         let identity = plan.target.identity();
+        if !is_block_device(self.disk.as_ref(), &self.root) {
+            // Owners, modes and times are set by path.
+            self.disk.refuse_mounts(&self.root)?;
+        }
         finish::finish(self.disk.as_ref(), &self.root, plan, source)?;
         Ok(identity)
     }
@@ -168,7 +172,11 @@ impl Builder {
             (None, Content::File(file)) => begin::file(disk, &self.root, file.size)?,
             (None, Content::Tree(tree)) => begin::tree(disk, &self.root, tree)?,
             (Some(_), target) => {
-                let access = if let Content::File(_) = target { Access::Existing } else { Access::Directory };
+                let access = match target {
+                    Content::File(_) if is_block_device(disk, &self.root) => Access::Alone,
+                    Content::File(_) => Access::Existing,
+                    Content::Tree(_) => Access::Directory,
+                };
                 disk.open(&self.root, access).map_err(|e| Error::io("open", &self.root, e))?
             }
         };

@@ -6,16 +6,22 @@
 //! With the cargo feature `kill-points` each changing operation of [`Real`] counts, and the process kills
 //! itself with SIGKILL just before the one whose number, from 1, is in the environment as `SIDING_KILL_AT`.
 
+use crate::Error;
 use siding_image::{Digest, Image, Tree};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod busy;
 mod copy;
+mod extent;
+mod mounts;
 mod real;
+mod remove;
 mod verity;
 pub(crate) use copy::written_parts;
+pub(crate) use extent::Extent;
 pub(crate) use real::Real;
 
 /// A place with names. No verb but the flushing ones says anything about a power cut.
@@ -30,19 +36,30 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn make_hard_link(&self, existing: &Path, path: &Path) -> io::Result<()>;
     /// Moves `from` over `to`: at every moment `to` names the old thing or the new one.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes whatever is at `path` and below, following no link; nothing there is fine.
+    /// Removes whatever is at `path` and below, following no link; nothing there is fine. If anything is mounted there, it
+    /// removes and changes nothing, and fails with [`Error::Mounted`].
     fn remove_tree(&self, path: &Path) -> io::Result<()>;
     /// Sets one attribute of what is at `path`; of a symbolic link itself, not of what it names.
     fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()>;
 
     /// What is at `path`, not following a symbolic link at its end. Nothing there is `NotFound`.
     fn look(&self, path: &Path) -> io::Result<Seen>;
+    /// A mount point at `path` or below it, if there is one; all that is there is looked at.
+    fn mount_below(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        let _ = path;
+        Ok(None)
+    }
     /// The names in the directory at `path`, in no order.
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
     /// What the symbolic link at `path` says.
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
     /// The same thing with every symbolic link on the way, and at its end, followed.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Which bytes of the machine the device at `path` is, all links followed.
+    fn extents(&self, path: &Path) -> io::Result<Vec<Extent>> {
+        let id = self.look(&self.resolve(path)?)?.id;
+        Ok(vec![Extent::whole(extent::Kind::Device, id)])
+    }
     /// The names of the extended attributes of what is at `path`, of a symbolic link itself.
     fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>>;
     /// The description of the directory at `root` with all that is below it; every byte of its files is read.
@@ -96,6 +113,14 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     /// How much more can be written to the filesystem of the directory at `path`.
     fn room(&self, path: &Path) -> io::Result<Room>;
+
+    /// Refuses what has a mount point at `path` or below it: that is somebody else's, and is not ours to change.
+    fn refuse_mounts(&self, path: &Path) -> Result<(), Error> {
+        match self.mount_below(path).map_err(|e| Error::io("look for mounts in", path, e))? {
+            Some(at) => Err(Error::Mounted { path: path.to_owned(), at }),
+            None => Ok(()),
+        }
+    }
 
     /// Once Ok: names made, moved and removed in this directory survive a power cut.
     fn flush_directory(&self, path: &Path) -> io::Result<()> {
@@ -185,6 +210,9 @@ pub(crate) enum Access {
     Read,
     /// To read and write what is there.
     Existing,
+    /// To read and write a block device that nobody else uses; fails with [`Error::InUse`] if it is mounted, swapped to,
+    /// or a part of another one, and keeps others from that while it is open.
+    Alone,
     /// Made anew with this mode, to read and write; fails if anything is there.
     New(u32),
     /// Made if missing, to read and write.
@@ -215,6 +243,12 @@ macro_rules! reading_goes_below {
     () => {
         fn look(&self, path: &std::path::Path) -> std::io::Result<crate::disk::Seen> {
             self.below().look(path)
+        }
+        fn mount_below(&self, path: &std::path::Path) -> std::io::Result<Option<std::path::PathBuf>> {
+            self.below().mount_below(path)
+        }
+        fn extents(&self, path: &std::path::Path) -> std::io::Result<Vec<crate::disk::Extent>> {
+            self.below().extents(path)
         }
         fn list(&self, path: &std::path::Path) -> std::io::Result<Vec<std::ffi::OsString>> {
             self.below().list(path)

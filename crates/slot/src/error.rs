@@ -1,7 +1,7 @@
 //! What can go wrong with a store, and what to do about it.
 
-use crate::Refusal;
-use siding_image::{Digest, Identity};
+use crate::{Refusal, Slot};
+use siding_image::{Component, Digest, Identity};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,33 @@ pub enum Error {
     StrayBase {
         /// Where it lies.
         path: PathBuf,
+    },
+    /// Something is mounted in what was to be removed or changed. Nothing of it was.
+    Mounted {
+        /// What was to be removed or changed.
+        path: PathBuf,
+        /// The mount point in it.
+        at: PathBuf,
+    },
+    /// A block device that was to be written is mounted, or somebody else has it. It was not written.
+    InUse {
+        /// Which device.
+        path: PathBuf,
+        /// By whom, as far as the system says.
+        how: String,
+    },
+    /// A device is, or has a part in common with, one that another component has.
+    SharedDevice {
+        /// Which device.
+        path: PathBuf,
+        /// For which component.
+        component: Component,
+        /// The component that has it.
+        other: Component,
+        /// As which slot.
+        slot: Slot,
+        /// By which name.
+        place: PathBuf,
     },
     /// An image could not be read.
     Image(siding_image::Error),
@@ -129,7 +156,7 @@ pub enum Error {
 pub enum Kind {
     /// No such store, or no such component in it.
     NotFound,
-    /// Another process is at work.
+    /// Another process is at work, or something is mounted there.
     Busy,
     /// Not in this state, or not for this device.
     Refused,
@@ -150,12 +177,13 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NoStore { .. } | Self::Refused(Refusal::Unknown { .. }) => Kind::NotFound,
-            Self::Busy { .. } => Kind::Busy,
+            Self::Busy { .. } | Self::Mounted { .. } | Self::InUse { .. } => Kind::Busy,
             Self::Refused(Refusal::Denied { .. }) => Kind::Denied,
             Self::Refused(Refusal::Twice { .. }) | Self::Misused { .. } => Kind::Usage,
             Self::Refused(_)
             | Self::NewerRecord { .. }
             | Self::StrayBase { .. }
+            | Self::SharedDevice { .. }
             | Self::Unreadable { .. } => Kind::Refused,
             Self::RecordFull { .. } | Self::TooSmall { .. } | Self::NoSpace { .. } => Kind::NoSpace,
             Self::Io { source, .. } | Self::Image(siding_image::Error::Io { source, .. }) => kind_of(source),
@@ -237,6 +265,23 @@ impl fmt::Display for Error {
                 "{} holds a whole base that the record does not know, and not this image; init the component with the image that lies there to take it back, or remove that directory by hand if nobody wants it",
                 path.display()
             ),
+            Self::Mounted { path, at } => write!(
+                f,
+                "something is mounted on {}, so nothing below {} was removed or changed; unmount it (`umount {0}`) and try again",
+                at.display(),
+                path.display()
+            ),
+            Self::InUse { path, how } => write!(
+                f,
+                "the device {} is in use: {how}; it was not written; unmount it or have it let go of, and try again",
+                path.display()
+            ),
+            Self::SharedDevice { path, component, other, slot, place } => write!(
+                f,
+                "{component} cannot have the device {}: it is, or shares bytes with, {}, which is slot {slot} of {other}; give each component devices of its own",
+                path.display(),
+                place.display()
+            ),
             Self::Image(error) => error.fmt(f),
             Self::NotAsWritten { path, what, expected, got } => write!(
                 f,
@@ -305,6 +350,7 @@ impl From<Error> for io::Error {
         let kind = match &error {
             Error::Io { source, .. } => source.kind(),
             Error::NoSpace { .. } => io::ErrorKind::StorageFull,
+            Error::Mounted { .. } | Error::InUse { .. } => io::ErrorKind::ResourceBusy,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)

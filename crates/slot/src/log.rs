@@ -73,7 +73,8 @@ pub enum What {
 pub struct History {
     /// Its entries, oldest first.
     pub entries: Vec<LogEntry>,
-    /// The lines, counted from 1, that could not be read; a medium fault or a foreign hand.
+    /// The lines, counted from 1, that could not be read; a medium fault or a foreign hand. Where the log was cut short,
+    /// and the record knows of more, that is the line after the last whole one.
     pub damaged: Vec<usize>,
 }
 
@@ -167,6 +168,10 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path, tail: &Tail) -> Result<History>
     };
     let sure = usize::try_from(tail.after).unwrap_or(usize::MAX).min(bytes.len());
     let mut history = parse(bytes.get(..sure).unwrap_or_default());
+    let told = bytes.get(..sure).unwrap_or_default();
+    if (sure as u64) < tail.after && !told.ends_with(&cut_short(tail.after)) {
+        history.damaged.push(whole_lines(told).count().saturating_add(1));
+    }
     history.entries.extend(tail.entries.iter().map(|numbered| numbered.entry.clone()));
     Ok(history)
 }
@@ -204,7 +209,8 @@ impl Log {
     }
 
     /// Opens the log and cuts it off after `sure` bytes: what follows them is the record's to tell, and after a power
-    /// cut, or a flush that failed, may be anything. A log that is shorter, or gone, goes on after its last whole line.
+    /// cut, or a flush that failed, may be anything. A log that is shorter, or gone, goes on after its last whole line,
+    /// and a line that is no entry says so from then on.
     pub(crate) fn open(disk: &dyn Disk, path: &Path, sure: u64) -> Result<Self> {
         let io = |e| Error::io("open the log", path, e);
         let file = disk.open(path, Access::Log).map_err(io)?;
@@ -213,7 +219,30 @@ impl Log {
         if end != len {
             file.set_len(end).map_err(io)?;
         }
-        Ok(Self { file, path: path.to_owned(), sure: end, end })
+        let mut log = Self { file, path: path.to_owned(), sure: end, end };
+        if len < sure {
+            log.say_cut_short(sure)?;
+        }
+        Ok(log)
+    }
+
+    /// Once this returned Ok, the line survives a power cut; a disk that is full does without it.
+    fn say_cut_short(&mut self, sure: u64) -> Result<()> {
+        let (line, io) = (cut_short(sure), |e| Error::io("add to the log", &self.path, e));
+        let mut last = vec![0; line.len().min(usize::try_from(self.end).unwrap_or(usize::MAX))];
+        self.file.read_at(self.end.saturating_sub(last.len() as u64), &mut last).map_err(io)?;
+        if last == line {
+            return Ok(());
+        }
+        let end = self.end.saturating_add(line.len() as u64);
+        match self.file.write_at(self.end, &line).and_then(|()| self.file.flush()).map_err(io) {
+            Err(error) if error.kind() == Kind::NoSpace => self.file.set_len(self.end).map_err(io),
+            Err(error) => Err(error),
+            Ok(()) => {
+                (self.sure, self.end) = (end, end);
+                Ok(())
+            }
+        }
     }
 
     /// Adds entries, all or none. They survive the end of the process, and a power cut once they are flushed. If the
@@ -255,6 +284,11 @@ impl Log {
     pub(crate) fn sure(&self) -> u64 {
         self.sure
     }
+}
+
+/// The line of a log that had so many bytes and lost some. It is no entry, and so counts as damaged.
+fn cut_short(sure: u64) -> Vec<u8> {
+    format!("the log was cut short here: it had {sure} bytes\n").into_bytes()
 }
 
 /// Where the last whole line ends, within a log's last part: no line is longer than that.
@@ -369,14 +403,30 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_somebody_shortened_goes_on_after_its_last_whole_line() {
+    fn a_log_that_somebody_shortened_goes_on_after_its_last_whole_line_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let (first, second) = (numbered(What::Init, 1).line(), numbered(What::Stage, 2).line());
-        std::fs::write(&path, [&first, &second[..9]].concat()).unwrap();
-        let mut log = Log::open(&Real, &path, 10_000).unwrap();
-        log.append(&[numbered(What::Seal, 3)]).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), [first, numbered(What::Seal, 3).line()].concat());
+        let tail = |after| Tail { after, entries: vec![] };
+        let damaged = |after| read(&Real, &path, &tail(after)).unwrap().damaged;
+        for (left, line) in [([first.as_slice(), &second[..9]].concat(), 2), (first.clone(), 2), (vec![], 1)]
+        {
+            std::fs::write(&path, &left).unwrap();
+            assert_eq!(damaged(10_000), [line], "before it is opened for writing");
+            drop(Log::open(&Real, &path, 10_000).unwrap());
+            // A process that wrote no record afterwards.
+            let mut log = Log::open(&Real, &path, 10_000).unwrap();
+            log.append(&[numbered(What::Seal, 3)]).unwrap();
+            let whole = if line == 2 { first.as_slice() } else { &[] };
+            let told = [whole, &cut_short(10_000), &numbered(What::Seal, 3).line()].concat();
+            assert_eq!(String::from_utf8(std::fs::read(&path).unwrap()), String::from_utf8(told));
+            assert_eq!(damaged(log.end), [line], "and from then on");
+            assert_eq!(damaged(log.sure()), [line], "once");
+            assert_eq!(damaged(10_000), [line, line + 2], "the entry after it is not sure yet");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(damaged(1), [1], "it is gone");
+        assert_eq!(damaged(0), [0; 0]);
     }
 
     #[test]
@@ -386,6 +436,6 @@ mod tests {
         let good = numbered(What::Init, 1).line();
         std::fs::write(&path, [good.as_slice(), b"\xff{}\n", &good, b"{\"torn"].concat()).unwrap();
         let history = read(&Real, &path, &Tail { after: u64::MAX, entries: vec![] }).unwrap();
-        assert_eq!((history.entries.len(), history.damaged), (2, vec![2]));
+        assert_eq!((history.entries.len(), history.damaged), (2, vec![2, 4]));
     }
 }

@@ -128,12 +128,14 @@ pub(crate) fn fits(len: usize) -> Result<()> {
 }
 
 fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
-    // A copy that cannot be read is as one that is torn: the other may be whole.
+    // A copy that cannot be read, or that the file is too short for, is as one that is torn: the other may be whole.
     let mut failed = None;
     let mut read = |index: Index| {
         read_copy(file, index).map_or_else(
             |error| {
-                failed.get_or_insert(error);
+                if error.kind() != std::io::ErrorKind::UnexpectedEof {
+                    failed.get_or_insert(error);
+                }
                 Copy::Invalid
             },
             |copy| parse(&copy),
@@ -148,9 +150,13 @@ fn read_copies(file: &dyn DiskFile, path: &Path) -> Result<(Newest, Index)> {
         }
         (Copy::Valid(zero), Copy::Invalid) => Ok((zero, Index::Zero)),
         (Copy::Invalid, Copy::Valid(one)) => Ok((one, Index::One)),
-        (Copy::Invalid, Copy::Invalid) => Err(match failed {
-            Some(error) => Error::io("read", path, error),
-            None => Error::damaged(path, "neither of its two copies is whole"),
+        (Copy::Invalid, Copy::Invalid) => Err(match (failed, file.len()) {
+            (Some(error), _) => Error::io("read", path, error),
+            (None, Ok(len)) if len < 2 * COPY as u64 => {
+                let what = format!("it has {len} bytes of {}, and no whole copy in them", 2 * COPY);
+                Error::damaged(path, what)
+            }
+            (None, _) => Error::damaged(path, "neither of its two copies is whole"),
         }),
     }
 }

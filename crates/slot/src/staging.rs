@@ -248,6 +248,7 @@ pub(crate) fn freeze(
     content: Option<&Content>,
 ) -> Result<()> {
     let dir = layout.slot(component, home);
+    disk.refuse_mounts(&dir)?;
     match content {
         Some(Content::Tree(tree)) => {
             verify::protect_tree(disk, image, tree)?;

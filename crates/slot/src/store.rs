@@ -180,7 +180,8 @@ impl Store {
     /// it. The devices may be longer than their images. Writes to neither.
     ///
     /// Once this returned Ok, the component survives a power cut. A cut or an error before that leaves a store without
-    /// it. Fails if a device is missing, is none or is not another one, and if that of `active` holds something else.
+    /// it. Fails if a device is missing, is none or is not another one, or is another component's; if that of `active`
+    /// holds something else; and if the other one is mounted, or somebody has it for himself.
     #[allow(
         clippy::too_many_arguments,
         reason = "each says one thing of the component, and none has a default"
@@ -210,7 +211,7 @@ impl Store {
         now: u64,
     ) -> Result<Vec<LogEntry>> {
         self.alive()?;
-        let place = places::checked(self.disk.as_ref(), places, active)?;
+        let place = places::checked(self.disk.as_ref(), &self.state, component, places, active)?;
         self.disk.check(&Image::assume(&place, image.content().clone()))?;
         let (component, places) = (component.clone(), places.clone());
         let image = Target::new(version.clone(), image.identity(), epoch).image(now);
@@ -271,6 +272,7 @@ impl Store {
         let home = self.home(component, slot);
         let (dir, tree) = (self.layout.slot(component, home), self.layout.tree(component, home));
         let io = |e| Error::io("open again", &dir, e);
+        self.disk.refuse_mounts(&dir)?;
         self.disk.set(&dir, Attribute::Mode(0o700)).map_err(io)?;
         self.disk.remove_tree(&tree).map_err(io)?;
         Ok(Builder::resume(self.disk.clone(), &self.image_path(component, slot), claims))

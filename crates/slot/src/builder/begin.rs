@@ -12,7 +12,7 @@ pub(super) fn file(disk: &dyn Disk, root: &Path, size: u64) -> Result<Box<dyn Di
         return new_file(disk, root, size);
     }
     let io = |e| Error::io("open for writing", root, e);
-    let device = disk.open(root, Access::Existing).map_err(io)?;
+    let device = disk.open(root, Access::Alone).map_err(io)?;
     let has = device.len().map_err(io)?;
     if !device.is_device() {
         return Err(Error::io("create", root, io::ErrorKind::AlreadyExists.into()));

@@ -1,6 +1,9 @@
 //! The operating system's files.
 
-use super::{Access, Attribute, Disk, DiskFile, Lock, Room, Seen, SeenKind, copy, verity};
+use super::{
+    Access, Attribute, Disk, DiskFile, Extent, Lock, Room, Seen, SeenKind, busy, copy, extent, mounts,
+    remove, verity,
+};
 use rustix::fs::{
     Advice, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
     XattrFlags, chmodat, chownat, fadvise, flock, linkat, llistxattr, lremovexattr, lsetxattr, statfs,
@@ -35,6 +38,10 @@ impl Disk for Real {
         match access {
             Access::Read => options.read(true),
             Access::Existing => options.read(true).write(true),
+            Access::Alone => {
+                flags |= OFlags::EXCL;
+                options.read(true).write(true)
+            }
             Access::New(mode) => options.read(true).write(true).create_new(true).mode(mode),
             Access::Log => options.read(true).write(true).create(true).truncate(false).mode(0o644),
             Access::Directory => {
@@ -45,9 +52,14 @@ impl Disk for Real {
         if let Access::New(_) | Access::Log = access {
             point();
         }
-        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+        let file = match options.custom_flags(flags.bits().cast_signed()).open(path) {
+            Err(error) if matches!(access, Access::Alone) && error.kind() == io::ErrorKind::ResourceBusy => {
+                return Err(busy::in_use(path));
+            }
+            file => file?,
+        };
         let is_device = file.metadata()?.file_type().is_block_device();
-        let data_only = matches!(access, Access::Existing | Access::Log);
+        let data_only = matches!(access, Access::Existing | Access::Alone | Access::Log);
         Ok(Box::new(RealFile { file, is_device, data_only }))
     }
 
@@ -72,21 +84,15 @@ impl Disk for Real {
     }
 
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        let meta = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        if !meta.is_dir() {
-            point();
-            return fs::remove_file(path);
-        }
-        // An image's directories may forbid even their owner to empty them.
-        self.set(path, Attribute::Mode(0o700))?;
-        // Listed first: a directory that stays open at each level would run out of descriptors in a deep tree.
-        let items = fs::read_dir(path)?.map(|item| Ok(item?.path()));
-        items.collect::<io::Result<Vec<_>>>()?.iter().try_for_each(|item| self.remove_tree(item))?;
-        point();
-        fs::remove_dir(path)
+        remove::remove_tree(path)
+    }
+
+    fn extents(&self, path: &Path) -> io::Result<Vec<Extent>> {
+        extent::of(path)
+    }
+
+    fn mount_below(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        mounts::below(path)
     }
 
     fn set(&self, path: &Path, attribute: Attribute<'_>) -> io::Result<()> {
@@ -286,7 +292,7 @@ fn tighten(file: &File) -> io::Result<()> {
 
 /// Counts an operation, and is where a test ends the process.
 #[cfg(feature = "kill-points")]
-fn point() {
+pub(super) fn point() {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     static DONE: AtomicU64 = AtomicU64::new(0);
@@ -299,4 +305,4 @@ fn point() {
 }
 
 #[cfg(not(feature = "kill-points"))]
-fn point() {}
+pub(super) fn point() {}

@@ -53,6 +53,24 @@ fn every_error() -> Vec<(Error, Kind)> {
         (Error::damaged(&path, "neither of its two copies is whole"), Kind::Corrupt),
         (Error::NewerRecord { path: path.clone(), version: 2 }, Kind::Refused),
         (Error::StrayBase { path: "/var/lib/siding/components/openssl/base".into() }, Kind::Refused),
+        (
+            Error::Mounted {
+                path: "/var/lib/siding/components/openssl/a".into(),
+                at: "/var/lib/siding/components/openssl/a/image/data".into(),
+            },
+            Kind::Busy,
+        ),
+        (Error::InUse { path: "/dev/vda3".into(), how: "it is mounted on /srv".into() }, Kind::Busy),
+        (
+            Error::SharedDevice {
+                path: "/dev/vda3".into(),
+                component: "openssl".parse().unwrap(),
+                other: "rootfs".parse().unwrap(),
+                slot: Slot::B,
+                place: "/dev/disk/by-partlabel/b".into(),
+            },
+            Kind::Refused,
+        ),
         (Error::RecordFull { needed: 300_000, limit: 196_566 }, Kind::NoSpace),
         (Error::Poisoned { first: "cannot flush record: Input/output error".into() }, Kind::Io),
         (Error::io("flush", &path, io::Error::other("Input/output error")), Kind::Io),

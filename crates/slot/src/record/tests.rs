@@ -57,6 +57,24 @@ fn a_write_torn_at_any_byte_leaves_the_old_or_the_new() {
 }
 
 #[test]
+fn a_record_that_is_too_short_is_damaged_and_not_merely_hard_to_read() {
+    let place = place();
+    let whole = fs::read(&place.path).unwrap();
+    for len in [0, 1, HEADER, 100, BLOCK - 1] {
+        fs::write(&place.path, &whole[..len]).unwrap();
+        let error = newest(&place.path).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Corrupt, "{len}: {error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("it has {len} bytes of 524288")) && text.contains("keep the store"),
+            "{text}"
+        );
+    }
+    fs::write(&place.path, &whole[..BLOCK]).unwrap();
+    assert_eq!(newest(&place.path).unwrap(), (1, b"one".to_vec()), "one whole copy is enough");
+}
+
+#[test]
 fn the_record_survives_any_third_write_torn_over_a_valid_older_copy() {
     let place = place();
     Record::open(&Real, &place.path).unwrap().0.write(b"two").unwrap();

@@ -214,7 +214,7 @@ impl DiskFile for SimFile {
         self.disk.machine().operation(|machine, fault| match machine.cache.entries(self.id) {
             Some(_) => machine.flush_directory(self.id, fault),
             None => {
-                let data_only = matches!(self.access, Access::Existing | Access::Log);
+                let data_only = matches!(self.access, Access::Existing | Access::Alone | Access::Log);
                 machine.flush_file(self.id, data_only, fault)
             }
         })
@@ -236,7 +236,7 @@ impl DiskFile for SimFile {
 impl SimFile {
     fn may_write(&self, error: Errno) -> io::Result<()> {
         match self.access {
-            Access::Existing | Access::New(_) | Access::Log => Ok(()),
+            Access::Existing | Access::Alone | Access::New(_) | Access::Log => Ok(()),
             Access::Read | Access::Directory => Err(error.into()),
         }
     }

@@ -1,7 +1,7 @@
 //! How a change is made: decided whole, written in one record write, then projected and told.
 
 use super::fit::{self, Fitted, fit};
-use super::{Store, project};
+use super::{Store, places, project};
 use crate::checkpoint;
 use crate::layout::{Home, Layout};
 use crate::log::{LogEntry, Numbered, Tail};
@@ -225,12 +225,20 @@ impl Store {
         let seal = Event::Seal { component: component.clone(), slot, image: target.image(now) };
         let all: Vec<Event> = events.iter().cloned().chain([seal]).collect();
         self.room_for(&all, now)?;
+        self.may_be_written(component, slot)?;
         self.commit(&events, now)?;
         let home = self.home(component, slot);
         match self.uncleared.iter().position(|(of, at, _)| (of, *at) == (component, home)) {
             Some(kept) => Err(self.uncleared.swap_remove(kept).2),
             None => Ok(slot),
         }
+    }
+
+    /// Before the record forgets what a slot holds: a device must be there, and nobody else's. Writes nothing.
+    fn may_be_written(&self, component: &Component, slot: Slot) -> Result<()> {
+        let is_device = self.state.require(component)?.place(slot).is_some();
+        let device = self.image_path(component, slot);
+        if is_device { places::alone(self.disk.as_ref(), &device) } else { Ok(()) }
     }
 
     /// The slot in which an interrupted stage of the same patch can be gone on with, and what it claims to have
@@ -249,6 +257,7 @@ impl Store {
         let lift = Vec::from_iter(target.lift(component, retry_denied));
         let seal = Event::Seal { component: component.clone(), slot, image: target.image(now) };
         self.room_for(&lift.iter().cloned().chain([seal]).collect::<Vec<_>>(), now)?;
+        self.may_be_written(component, slot)?;
         self.commit(&lift, now)?;
         Ok(Some((slot, claims)))
     }

@@ -47,7 +47,7 @@ impl Pretending {
 impl Disk for Pretending {
     reading_goes_below!();
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        if matches!(access, Access::Existing) && self.enforces(path).is_some() {
+        if matches!(access, Access::Existing | Access::Alone) && self.enforces(path).is_some() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         Ok(Box::new(PretendingFile(Real.open(path, access)?, self.unflushed.clone())))

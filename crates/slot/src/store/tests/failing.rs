@@ -83,7 +83,7 @@ impl Disk for Failing {
             // To fail to read an image spoils nothing, and a store goes on after it.
             Access::Read => {}
             Access::New(_) => self.point(Op::TakesRoom)?,
-            Access::Existing | Access::Log | Access::Directory => self.point(Op::Other)?,
+            Access::Existing | Access::Alone | Access::Log | Access::Directory => self.point(Op::Other)?,
         }
         let (path, disk) = (path.to_owned(), self.clone());
         Ok(Box::new(FailingFile { file: Real.open(&path, access)?, path, disk }))
