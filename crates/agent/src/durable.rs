@@ -1,13 +1,10 @@
-//! Small files that survive a power cut, and locks.
+//! Small files that survive a power cut.
 
-use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// Puts `bytes` in place of a file's, making its folder if there is none. One caller at a time.
 ///
@@ -53,25 +50,6 @@ pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     above.map_or(Ok(()), flush_dir)?;
     FLUSHED.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned());
     Ok(())
-}
-
-/// Takes a lock that one process at a time has, or `None` if another one kept it so long. It is let go of when the
-/// file is closed. Nobody but the owner may open it: who may read a file may lock it, for as long as he likes.
-pub(crate) fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> {
-    const POLL: Duration = Duration::from_millis(20);
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    if open.metadata()?.permissions().mode() & 0o077 != 0 {
-        open.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    let begun = Instant::now();
-    loop {
-        match flock(&open, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(open)),
-            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < patience => std::thread::sleep(POLL),
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 fn flush_dir(dir: &Path) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::check::{Damage, check};
 use crate::course::{Anew, Course, anew, course, image};
-use crate::way::{Noted, Yielding, gave_way};
+use crate::way::{Noted, gave_way};
 use siding_apply::{Apply, Clock, Progress, Report, Throttle};
 use siding_image::{Component, Digest, Identity, Image, Version};
 use siding_patch::{Limits, Manifest, Trust};
@@ -160,8 +160,8 @@ fn carry_out<R: Read + Send>(
     (root, request, noted): (&Path, &Request, Option<&Noted>),
     progress: &mut dyn Progress,
 ) -> Result<Report, siding_apply::Error> {
-    let throttled = Throttle::new(staging, request.rate);
-    apply.run(source, &mut Yielding::new(throttled, root, noted, request.rate), progress)
+    let gate = || noted.map_or(Ok(()), |_| Noted::give_way(root));
+    apply.run(source, &mut Throttle::new(staging, request.rate).asking(gate), progress)
 }
 
 /// What was written before an apply failed is kept to go on with, unless the failure may lie in it.

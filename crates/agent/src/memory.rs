@@ -12,6 +12,7 @@
 use crate::durable;
 use serde::{Deserialize, Serialize};
 use siding_image::{Component, Digest, Version};
+use siding_lock::Lock;
 use siding_repo::DeviceId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -190,7 +191,7 @@ impl Memory {
 }
 
 /// Taken by whoever changes what is kept here. It must not be asked for by who has it.
-pub(crate) fn lock(store: &Path) -> io::Result<File> {
+pub(crate) fn lock(store: &Path) -> io::Result<Lock> {
     const PATIENCE: Duration = Duration::from_secs(10);
     durable::make_dir(&path(store, ""))?;
     let path = path(store, "state.lock");
@@ -198,7 +199,7 @@ pub(crate) fn lock(store: &Path) -> io::Result<File> {
         let what = format!("another process has held {} for {} s", path.display(), PATIENCE.as_secs());
         io::Error::new(ErrorKind::TimedOut, what)
     };
-    durable::lock(&path, PATIENCE)?.ok_or_else(busy)
+    Lock::take_within(&path, PATIENCE)?.ok_or_else(busy)
 }
 
 /// This device's name, made at random the first time. Once this returned Ok, it survives a power cut.
@@ -226,14 +227,14 @@ pub fn device_id(store: &Path) -> io::Result<DeviceId> {
 
 /// Held by whoever works through a pass: one agent at a time. Let go of when dropped, and when the process ends.
 #[derive(Debug)]
-pub struct Turn(#[allow(dead_code, reason = "it is held, not read")] File);
+pub struct Turn(#[allow(dead_code, reason = "it is held, not read")] Lock);
 
 impl Turn {
     /// Takes it, or says that another agent has it for longer than a moment (`None`).
     pub fn take(store: &Path) -> io::Result<Option<Self>> {
         const MOMENT: Duration = Duration::from_secs(1);
         durable::make_dir(&path(store, ""))?;
-        Ok(durable::lock(&path(store, "lock"), MOMENT)?.map(Self))
+        Ok(Lock::take_within(&path(store, "lock"), MOMENT)?.map(Self))
     }
 }
 

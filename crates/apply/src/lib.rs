@@ -17,7 +17,10 @@
 //! the next chunk and the batch before, beside what a patch brings once: its manifest, the model of what moved, and
 //! the list of a tree's entries.
 #![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "a test may panic")
+)]
 
 mod clock;
 mod core;

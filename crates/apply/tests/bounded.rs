@@ -2,7 +2,7 @@
 //!
 //! The allocator counts what Rust code asks for. What Zstandard takes in C, some 150 KiB for each frame under way, is
 //! not seen; `siding bench` measures the whole process.
-#![allow(unsafe_code)] // an allocator is
+#![allow(unsafe_code, reason = "an allocator is")]
 
 use siding_apply::{Error, MEMORY, NoProgress, Sink};
 use siding_image::verity::{self, Merkle};

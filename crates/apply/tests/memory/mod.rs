@@ -1,5 +1,5 @@
 //! Patches of images in memory.
-#![allow(dead_code)] // each test uses its own part
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use siding_apply::{Error, NoProgress, Sink};
 use siding_image::{Content, Entry, FileRef, Identity, Image, Kind, Meta, Node, Tree, verity};

@@ -2,7 +2,7 @@
 //! as plain as the text. It trusts what it reads; that the real one does not is tested elsewhere.
 //!
 //! Not its own: what Zstandard and LZMA frames hold, and what a model's finders find.
-#![allow(dead_code)] // each test uses its own part
+#![allow(dead_code, reason = "each test uses its own part")]
 
 mod adaptive;
 

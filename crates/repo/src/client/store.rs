@@ -16,12 +16,11 @@
 use super::trust::{Roots, Seen, Verified};
 use crate::Error;
 use crate::names;
-use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use siding_image::Digest;
-use std::fs::{self, File, Permissions};
+use siding_lock::Lock;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
 
@@ -49,10 +48,6 @@ pub(super) struct Docs {
     pub(super) targets: Vec<u8>,
 }
 
-/// The right to change the datastore, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Lock(File);
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OnDisk {
@@ -75,15 +70,9 @@ impl Store {
         let releases = self.root.join("releases");
         fs::create_dir_all(&releases).map_err(Error::store("make", &releases))?;
         let path = self.root.join("lock");
-        let mut options = fs::OpenOptions::new();
-        options.create(true).append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let file = options.open(&path).map_err(Error::store("open", &path))?;
-        tighten(&file).map_err(Error::store("change the mode of", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => self.flush_names().map(|()| Lock(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { path: self.root.clone() }),
-            Err(error) => Err(Error::store("lock", &path)(error.into())),
-        }
+        let taken = Lock::take(&path).map_err(Error::store("lock", &path))?;
+        let lock = taken.ok_or_else(|| Error::Busy { path: self.root.clone() })?;
+        self.flush_names().map(|()| lock)
     }
 
     /// Until something is kept, nothing says that the directory's own name was ever flushed.
@@ -216,26 +205,6 @@ impl Store {
     #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "only tests cut the power")]
     fn step(&self, _: &Path, _: &Path, _: &[u8]) -> Result<(), Error> {
         Ok(())
-    }
-}
-
-/// Whoever can open the file, if only to read, could hold the lock for ever, and so stop all refreshes.
-fn tighten(file: &File) -> io::Result<()> {
-    if file.metadata()?.permissions().mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    match file.set_permissions(Permissions::from_mode(0o600)) {
-        // Somebody else's datastore, opened to this user by its modes.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other,
-    }
-}
-
-impl Drop for Lock {
-    /// Lets go at once. Closing alone would not: a process that this one is just starting holds a copy of the
-    /// descriptor until it runs its program.
-    fn drop(&mut self) {
-        flock(&self.0, FlockOperation::Unlock).ok();
     }
 }
 

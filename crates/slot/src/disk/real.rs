@@ -5,9 +5,8 @@ use super::{
     remove, verity,
 };
 use rustix::fs::{
-    Advice, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
-    XattrFlags, chmodat, chownat, fadvise, flock, linkat, llistxattr, lremovexattr, lsetxattr, statfs,
-    statvfs, syncfs, utimensat,
+    Advice, AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
+    chownat, fadvise, linkat, llistxattr, lremovexattr, lsetxattr, statfs, statvfs, syncfs, utimensat,
 };
 use siding_image::{Digest, Image, Tree};
 use std::ffi::{OsStr, OsString};
@@ -191,16 +190,8 @@ impl Disk for Real {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        let mut options = OpenOptions::new();
-        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow);
-        let file = options.open(path)?;
-        tighten(&file)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(RealLock(file)))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let lock = siding_lock::Lock::take(path)?;
+        Ok(lock.map(|lock| Box::new(lock) as Box<dyn Lock>))
     }
 
     fn room(&self, path: &Path) -> io::Result<Room> {
@@ -214,6 +205,8 @@ impl Disk for Real {
         Ok(Room { free, shares_blocks })
     }
 }
+
+impl Lock for siding_lock::Lock {}
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
@@ -258,36 +251,10 @@ impl DiskFile for RealFile {
     }
 }
 
-/// A file that is locked by its descriptor.
-#[derive(Debug)]
-struct RealLock(File);
-
-impl Lock for RealLock {}
-
-impl Drop for RealLock {
-    /// Lets go at once. Closing alone would not: a process that this one is just starting holds a copy of the
-    /// descriptor until it runs its program.
-    fn drop(&mut self) {
-        let _ = flock(&self.0, FlockOperation::Unlock);
-    }
-}
-
 /// Opens what is at `path`, not following a link and not waiting for the other end of a pipe.
 fn open_to_read(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
-}
-
-/// A lock can be taken through a descriptor that only reads, so that who may read the file may hold up a fall back.
-fn tighten(file: &File) -> io::Result<()> {
-    if file.metadata()?.permissions().mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    match file.set_permissions(Permissions::from_mode(0o600)) {
-        // Somebody else's store, opened to him by its modes.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other,
-    }
 }
 
 /// Counts an operation, and is where a test ends the process.
