@@ -3,15 +3,17 @@
 //! ```text
 //! finish what was begun ─► look ─► decide ─┬► leave what was withdrawn ─┐
 //!                                  ▲       └► stage ─► switch ─► restart ─► check ─► keep or leave
-//!                                  └────────────────────────────────────┴──────────────┘
+//!                                  └────────────┴───────────────────────┴──────────────┘
 //! ```
+//!
+//! What took long to fetch is looked for once more before it is switched to: it may have been withdrawn meanwhile.
 //!
 //! A pass can be killed anywhere. What is installed is said by the store's record alone; what the agent meant to do is
 //! noted before it does it, and found out anew in the next pass: a download goes on, a sealed image is switched to, a
 //! switch gets its restarts and checks. Passes exclude each other ([`crate::memory::Turn`]).
 
 use crate::Error;
-use crate::decide::{Act, Decision, Decisions, decide};
+use crate::decide::{Act, Decision, Decisions, Way, decide};
 use crate::memory::{self, Memory, Told, Turn};
 use crate::policy::Policy;
 use crate::restart::Host;
@@ -124,8 +126,8 @@ impl Agent<'_> {
     fn work(&self, look: Look, told: &mut Vec<Told>) -> Result<Option<SourceError>, Error> {
         self.settle(told)?;
         let (catalog, error) = self.look(look, told)?;
-        let Some(catalog) = catalog else { return Ok(error) };
-        let mut last = Vec::new();
+        let Some(mut catalog) = catalog else { return Ok(error) };
+        let (mut error, mut last) = (error, Vec::new());
         for _ in 0..MOST {
             self.tell(told)?;
             let view = Store::view(self.store)?;
@@ -142,8 +144,13 @@ impl Agent<'_> {
             let Some(decision) = decisions.due().first().copied().cloned() else { break };
             told.push(self.decided(&decision));
             self.tell(told)?;
-            match self.carry_out(&decision, told) {
-                Ok(()) => {}
+            match self.carry_out(&decision, look, told) {
+                Ok(Came::Done) => {}
+                Ok(Came::Late) => {
+                    let (newer, failed) = self.look(Look::Now, told)?;
+                    catalog = newer.unwrap_or(catalog);
+                    error = error.or(failed);
+                }
                 Err(trouble) if trouble.interrupted => break,
                 Err(trouble) => self.note_trouble(decision.release, trouble, told)?,
             }
@@ -164,21 +171,35 @@ impl Agent<'_> {
     }
 
     /// Brings everything that a release changes, then switches if it is time.
-    fn carry_out(&self, decision: &Decision<'_>, told: &mut Vec<Told>) -> Result<(), Trouble> {
+    fn carry_out(&self, decision: &Decision<'_>, look: Look, told: &mut Vec<Told>) -> Result<Came, Trouble> {
         let mut to = Vec::new();
         for change in &decision.changes {
             to.push((change.item.component.clone(), self.bring(decision, change)?));
         }
         let switch = match decision.act {
+            Some(Act::Switch { .. }) if look != Look::Not && self.was_late(decision)? => {
+                return Ok(Came::Late);
+            }
             Some(Act::Switch { restart }) => self.switch(decision, &to, restart, told),
             Some(Act::Stage) => {
                 told.push(self.line("stage", decision.release.id.as_str(), "it lies ready"));
-                return Ok(());
+                return Ok(Came::Done);
             }
-            None => return Ok(()),
+            None => return Ok(Came::Done),
         };
         switch?;
-        Ok(self.settle(told)?)
+        self.settle(told)?;
+        Ok(Came::Done)
+    }
+
+    /// Whether something of it was fetched, and so long after the last look that it may have been withdrawn since.
+    fn was_late(&self, decision: &Decision<'_>) -> Result<bool, Trouble> {
+        const LONG: u64 = 60;
+        if decision.changes.iter().all(|change| matches!(change.way, Way::Ready(_))) {
+            return Ok(false);
+        }
+        let looked = Memory::load(self.store).map_err(kept)?.tried;
+        Ok(looked.is_none_or(|looked| (self.clock)() >= looked.saturating_add(LONG)))
     }
 
     /// What was asked for by hand and is done, or cannot be, is no longer asked for.
@@ -242,6 +263,14 @@ impl Agent<'_> {
             since: (self.clock)(),
         }));
     }
+}
+
+/// What came of a release.
+enum Came {
+    /// What it asked for.
+    Done,
+    /// It was brought, but that took so long that it is decided anew after another look.
+    Late,
 }
 
 /// More steps than any device needs in a pass; what is left is for the next one.

@@ -164,11 +164,17 @@ impl Policy {
         if self.values.removal {
             return Ok(());
         }
-        let (name, value) = ("removal".to_owned(), format!("forbidden, so {component} stays as it is"));
-        let by = self
-            .origins
-            .get("removal")
-            .map_or_else(|| self.admin.clone(), |origin| origin.from.clone().into());
+        let (name, value) = ("removal", format!("forbidden, so {component} stays as it is"));
+        let by =
+            self.origins.get(name).map_or_else(|| self.admin.clone(), |origin| origin.from.clone().into());
+        if !self.is_locked(name) {
+            let what = format!(
+                "{name} is {value}; {} says so, and `siding set {name} allowed` goes before it",
+                by.display()
+            );
+            return Err(PolicyError::Value(what));
+        }
+        let name = name.to_owned();
         Err(PolicyError::Locked { name, value, by })
     }
 

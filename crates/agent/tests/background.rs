@@ -18,6 +18,7 @@ use siding_slot::{Slot, Store};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 #[test]
 fn a_release_of_two_components_is_installed_by_itself_in_one_switch() {
@@ -74,6 +75,67 @@ fn a_withdrawn_release_is_left_by_itself_with_its_reason() {
         "{passed:?}"
     );
     assert!(lab.pass().told.is_empty());
+}
+
+/// A repository from which a fetch takes this many seconds, and in which a release changes meanwhile.
+struct Slow<'l> {
+    lab: &'l Lab,
+    seconds: u64,
+    then: Release,
+}
+
+impl Source for Slow<'_> {
+    fn refresh(&self, now: u64) -> Result<Catalog, SourceError> {
+        self.folder().refresh(now)
+    }
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
+        self.folder().known()
+    }
+    fn fetch(
+        &self,
+        blob: &Blob,
+        part: &Path,
+        rate: Option<u64>,
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
+        self.lab.clock.fetch_add(self.seconds, Ordering::Relaxed);
+        self.lab.publish(&self.then);
+        self.folder().fetch(blob, part, rate)
+    }
+    fn refuse(&self, blob: &Blob, part: &Path) -> Result<bool, SourceError> {
+        self.folder().refuse(blob, part)
+    }
+}
+
+impl Slow<'_> {
+    fn folder(&self) -> Folder {
+        Folder::new(&self.lab.path("repo"))
+    }
+}
+
+#[test]
+fn what_was_withdrawn_during_a_long_download_is_not_switched_to() {
+    for (seconds, codes) in [
+        (3600, vec!["decide installing", "decide withdrawn"]),
+        // Nobody looks again after a short one; the next pass leaves it.
+        (10, vec!["decide installing", "install", "confirm", "decide installed"]),
+    ] {
+        let lab = Lab::new();
+        let fix = release("fix", vec![lab.conf(&[])]);
+        lab.publish(&fix);
+        let withdrawn = Release { standing: Standing::Withdrawn { reason: "it eats logs".into() }, ..fix };
+        lab.pass_from(&Slow { lab: &lab, seconds, then: withdrawn }, Look::Now);
+        assert_eq!(lab.codes(), codes);
+        assert_eq!(lab.active("conf").0 == "1.0", seconds > 60);
+    }
+}
+
+#[test]
+fn a_release_that_took_long_to_fetch_is_switched_to_all_the_same() {
+    let lab = Lab::new();
+    let fix = release("fix", vec![lab.conf(&[]), lab.libssl()]);
+    lab.publish(&fix);
+    lab.pass_from(&Slow { lab: &lab, seconds: 3600, then: fix }, Look::Now);
+    assert_eq!((lab.active("conf").0.as_str(), lab.active("libssl").0.as_str()), ("1.0 (a)", "3.0.20 (a)"));
 }
 
 #[test]

@@ -66,6 +66,21 @@ fn admin_beats_set_beats_drop_ins_beats_the_file_beats_defaults() {
 }
 
 #[test]
+fn who_forbids_a_removal_is_named() {
+    let (lab, libssl) = (Lab::new(), "libssl".parse().unwrap());
+    let refused = |lab: &Lab| lab.load().unwrap().may_remove(&libssl).unwrap_err().to_string();
+    lab.load().unwrap().set("removal", "forbidden").unwrap();
+    let by_hand = refused(&lab);
+    assert!(
+        by_hand.contains("settings.toml says so") && by_hand.contains("`siding set removal allowed`"),
+        "{by_hand}"
+    );
+    lab.etc("admin.toml", "removal = \"forbidden\"\n");
+    let locked = refused(&lab);
+    assert!(locked.contains("the administrator says so in") && locked.contains("admin.toml"), "{locked}");
+}
+
+#[test]
 fn what_is_set_can_be_taken_back_and_says_what_is_wrong() {
     let lab = Lab::new();
     let mut policy = lab.load().unwrap();
