@@ -90,6 +90,45 @@ fn what_is_published_is_changed_by_hand() {
     lab.run(&format!("publish pause r2 --reason x {at}")).ends_with(1).complains(&["r2", "publish list"]);
 }
 
+/// A power cut between the root and what it vouches for, and one before the maker's own copy of the root.
+#[test]
+fn an_init_that_was_cut_is_gone_on_with_by_whoever_has_its_keys() {
+    const INIT: &str = "publish init --repo repo --keys keys";
+    for has_anchor in [true, false] {
+        let lab = lab();
+        let root = lab.read("repo/metadata/1.root.json");
+        for name in ["timestamp.json", "1.snapshot.json"] {
+            std::fs::remove_file(lab.path(&format!("repo/metadata/{name}"))).unwrap();
+        }
+        if !has_anchor {
+            std::fs::remove_file(lab.path("keys/root.json")).unwrap();
+        }
+        std::fs::create_dir(lab.path("others")).unwrap();
+        lab.run("publish init --repo repo --keys others").ends_with(2).complains(&["a repository already"]);
+        lab.ok(INIT);
+        assert_eq!((lab.read("repo/metadata/1.root.json"), lab.read("keys/root.json")), (root.clone(), root));
+        lab.ok("publish make release.toml --repo repo");
+        lab.ok(COMMIT);
+        lab.run(INIT).ends_with(2).complains(&["there is a repository already"]);
+    }
+}
+
+#[test]
+fn what_a_commit_would_refuse_is_said_before_the_work() {
+    let lab = lab();
+    lab.write("keys/junk.pem", &noise(5, 300));
+    lab.ok("publish make release.toml --repo repo");
+    let tuf = "publish commit release.toml --repo repo --keys keys --sign-with keys/targets-1.pem";
+    lab.run(tuf).ends_with(2).complains(&["signs this repository's targets metadata", "siding keygen"]);
+    assert_eq!(listed(&lab), json!([]));
+    lab.ok(COMMIT);
+    lab.write("new", &lab.read("old"));
+    for verb in ["plan", "make"] {
+        let done = lab.run(&format!("publish {verb} release.toml --repo repo"));
+        done.ends_with(2).complains(&["new: it has the bytes of", "old"]);
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
     let lab = lab();

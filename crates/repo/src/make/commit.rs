@@ -37,6 +37,7 @@ pub fn commit(
 ) -> Result<Committed, Error> {
     let state = State::load(files, &keys.anchor()?)?;
     state.can_publish(keys)?;
+    signers.iter().try_for_each(|signer| Keys::may_sign_patches(&state.root.signed, signer))?;
     let old = state.releases(files)?.into_iter().find(|release| release.id == plan.id());
     let committing = Committing::new(plan, files, &state, signers)?;
     let (blobs, signed) = committing.blobs()?;

@@ -70,7 +70,9 @@ impl Keys {
             paths.sort();
             let is_key = |path: &&PathBuf| path.extension().is_some_and(|end| end == "pem" || end == "key");
             for path in paths.iter().filter(is_key) {
-                let text = fs::read_to_string(path).map_err(|e| Error::local("read the key", path, e))?;
+                let bytes = fs::read(path).map_err(|e| Error::local("read the key", path, e))?;
+                // What is no text is no key in PEM.
+                let text = String::from_utf8(bytes).unwrap_or_default();
                 if text.contains("PRIVATE KEY") {
                     let bad = |what: siding_patch::Error| Error::Draft {
                         path: path.clone(),
@@ -109,6 +111,20 @@ impl Keys {
         let key = tuf_key(&private.public());
         self.hold(private)?;
         Ok(key)
+    }
+
+    /// Whether a patch may be signed with this key: not with one that signs metadata, which lies where machines sign daily,
+    /// while devices trust a patch's key with what they run.
+    pub(crate) fn may_sign_patches(root: &Root, signer: &PrivateKey) -> Result<(), Error> {
+        let id = id_of(&tuf_key(&signer.public()))?;
+        match Role::ALL.into_iter().find(|role| ids(root, *role).contains(&id)) {
+            Some(role) => Err(Error::Asked(format!(
+                "key {} signs this repository's {role} metadata; patches are signed with a key of their own, which \
+                 `siding keygen` makes; nothing was signed",
+                signer.public().id()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Whether these keys suffice for what readers of this root ask of the role.

@@ -111,6 +111,10 @@ impl<'a> Plan<'a> {
             Some(path) => self.image(path)?,
             None => Rc::new(Image::nothing(target.identity().kind)),
         };
+        if let Some(path) = job.source.as_ref().filter(|_| source.identity() == target.identity()) {
+            let what = format!("it has the bytes of {}, which it is to be patched from", path.display());
+            return Err(Error::Draft { path: job.target.clone(), what });
+        }
         Ok((source, target))
     }
 

@@ -2,7 +2,7 @@
 
 use super::keys::{ANCHOR, KeyId, Keys, Role, RoleSetting, id_of, short, tuf_key, write_new};
 use super::sign::{EXPIRES, SPEC, bytes, expiry, ids, next, sign, span_of, threshold};
-use super::state::State;
+use super::state::{State, TIMESTAMP};
 use super::{Error, Files, Span};
 use crate::names;
 use siding_patch::PublicKey;
@@ -33,7 +33,8 @@ pub struct Rotation {
 /// Makes keys in `folder`, and an empty repository signed by them. Returns the root's bytes, which devices are given.
 ///
 /// `seed` gives 32 secret random bytes at a time. Nothing that is there is overwritten: neither keys nor a repository.
-/// Once this returned, both survive a power cut; before, there is no repository.
+/// Once this returned, both survive a power cut; before, there is no repository, and one that was begun with the keys of
+/// `folder` is gone on with.
 pub fn init(
     files: &dyn Files,
     folder: &Path,
@@ -41,10 +42,8 @@ pub fn init(
     seed: &mut dyn FnMut() -> Result<[u8; 32], String>,
     now: u64,
 ) -> Result<Vec<u8>, Error> {
-    if files.length("metadata/1.root.json")?.is_some() {
-        return Err(Error::Asked(
-            "there is a repository already; a new root is made by `siding publish rotate`".into(),
-        ));
+    if let Some(bytes) = files.get(FIRST)? {
+        return go_on(files, folder, bytes, now);
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::local("make the key directory", folder, e))?;
     if folder.join(ANCHOR).exists() {
@@ -69,12 +68,36 @@ pub fn init(
     root.expires = expiry(now, span_of(&root, Role::Root))?;
     let root = sign(Role::Root, root.clone(), &[&root], &keys)?;
     let bytes = bytes(&root)?;
-    if !files.create("metadata/1.root.json", bytes.clone())? {
-        return Err(Error::Changed { name: "metadata/1.root.json".into() });
+    if !files.create(FIRST, bytes.clone())? {
+        return Err(Error::Changed { name: FIRST.into() });
     }
     write_new(&folder.join(ANCHOR), &bytes, 0o644)?;
     State::found(files, &root.signed, &keys, now)?;
     Ok(bytes)
+}
+
+const FIRST: &str = "metadata/1.root.json";
+
+/// What an `init` began that was cut: there is a root, and nothing that it vouches for.
+fn go_on(files: &dyn Files, folder: &Path, root: Vec<u8>, now: u64) -> Result<Vec<u8>, Error> {
+    let there = || {
+        Error::Asked("there is a repository already; a new root is made by `siding publish rotate`".into())
+    };
+    if files.length(TIMESTAMP)?.is_some() || !folder.is_dir() {
+        return Err(there());
+    }
+    let first: Signed<Root> = serde_json::from_slice(&root).map_err(|_| there())?;
+    let keys = Keys::open(&[folder.to_owned()])?;
+    // Else these are not the keys that were made for it.
+    Role::ALL.into_iter().try_for_each(|role| keys.suffice(role, &first.signed)).map_err(|_| there())?;
+    let anchor = folder.join(ANCHOR);
+    match std::fs::read(&anchor) {
+        Ok(held) if held == root => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_new(&anchor, &root, 0o644)?,
+        _ => return Err(there()),
+    }
+    State::found(files, &first.signed, &keys, now)?;
+    Ok(root)
 }
 
 /// Publishes the next root, signed by the old one's keys and the new one's. Returns its version.
