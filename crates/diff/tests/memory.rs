@@ -1,7 +1,7 @@
 //! What making a patch allocates stays below what [`siding_diff::memory`] says.
 
 // An allocator that counts cannot be written without; it hands everything on to the system's.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "an allocator is")]
 
 mod common;
 

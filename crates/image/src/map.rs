@@ -1,5 +1,5 @@
 //! A file's bytes, read-only: the one place where files are mapped, and the one of a library with `unsafe`.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "mapping a file is a promise that nobody shortens it")]
 
 use crate::{Error, file};
 use std::fs::File;

@@ -34,7 +34,12 @@
 
 // Indices are masked or bounded by construction and the arithmetic is the model's own, never a length from
 // outside: those are checked or saturate. The tests run with overflow checks on garbage.
-#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::arithmetic_side_effects,
+    reason = "as above"
+)]
 
 mod bytes;
 mod coder;

@@ -91,8 +91,7 @@ impl Instruction<'_> {
 
 impl Builder {
     fn stream(&mut self, stream: Stream) -> &mut Vec<u8> {
-        // The array is as long as the enumeration, so the place exists.
-        #[allow(clippy::indexing_slicing)]
+        #[allow(clippy::indexing_slicing, reason = "the array is as long as the enumeration")]
         &mut self.streams[stream as usize]
     }
 

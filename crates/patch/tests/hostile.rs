@@ -20,7 +20,7 @@ fn count(bytes: usize) {
 }
 
 // SAFETY: every call is handed on to the system's allocator as it came; counting allocates nothing.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "an allocator is")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

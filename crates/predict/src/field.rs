@@ -128,7 +128,7 @@ impl Reference {
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // what is cut off was masked
+#[allow(clippy::cast_possible_truncation, reason = "what is cut off was masked")]
 fn low32(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
 }

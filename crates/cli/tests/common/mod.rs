@@ -1,5 +1,5 @@
 //! A lab: a directory with keys, images and a store, in which the real `siding` is run.
-#![allow(dead_code)] // each test uses its own part
+#![allow(dead_code, reason = "each test uses its own part")]
 
 pub(crate) mod grub;
 pub(crate) mod holder;

@@ -1,5 +1,5 @@
 //! What the tests of this folder share.
-#![allow(dead_code)] // each test uses its own part
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use siding_image::{Content, Entry, FileRef, Image, Meta, Node, Sink, Tree, verity};
 use std::fs;

@@ -1,6 +1,6 @@
 //! Patches put together byte by byte from `docs/format.md` alone, so that a test can break any one rule and
 //! sign the result. Shares no code with the crate's own writer, and is a second opinion on it.
-#![allow(dead_code)] // each test uses its own part
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use ed25519_dalek::{Signer, SigningKey};
 use siding_image::{Digest, verity};

@@ -56,7 +56,7 @@ pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut impl FnM
 /// most words are and do nothing of the kind.
 fn concerns(word: u32) -> bool {
     /// By the highest byte.
-    #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // runs when compiled
+    #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs when compiled")]
     static CONCERNS: [bool; 256] = {
         let mut table = [false; 256];
         let mut top = 0;

@@ -54,7 +54,7 @@ struct Trail {
 ///
 /// A page's own sweep begins at its run-up. Once that meets an instruction that the sweep of its stretch has met, both
 /// go the same way, so what that found is what the page finds. Nearly always they meet within a few instructions.
-#[allow(clippy::arithmetic_side_effects)] // positions in a slice, and at most a few pages more
+#[allow(clippy::arithmetic_side_effects, reason = "positions in a slice, and at most a few pages more")]
 pub(super) fn find(place: &Place<'_>, window: Range<usize>, found: &mut impl FnMut(Range<usize>, Reference)) {
     let near = place.span(place.address).map_or(0..0, |span| span.start..span.end);
     // What the field that ends with its instruction at `end` is, if it has a byte in `part`.
@@ -104,7 +104,7 @@ fn sweep(place: &Place<'_>, [one, two]: &mut [Trail; 2], [first, second]: [Range
     }
 }
 
-#[allow(clippy::arithmetic_side_effects)] // as above
+#[allow(clippy::arithmetic_side_effects, reason = "as above")]
 impl Trail {
     fn new() -> Self {
         Self { origin: 0, begins: [false; REACH], fields: [(0, 0); FIELDS], count: 0 }
@@ -124,7 +124,7 @@ impl Trail {
     }
 
     /// Goes past the instruction at `at`. Asks for no branch: whether there is a field is hard to guess.
-    #[allow(clippy::cast_possible_truncation)] // less than 64 KiB
+    #[allow(clippy::cast_possible_truncation, reason = "less than 64 KiB")]
     #[inline(always)]
     fn step(&mut self, place: &Place<'_>, at: usize) -> usize {
         let (len, field) = measure(place.bytes.get(at..).unwrap_or_default());
@@ -171,7 +171,7 @@ impl Trail {
 }
 
 /// A sweep without a trail, from `at` on: for a short window, and for a page that did not meet its stretch in time.
-#[allow(clippy::arithmetic_side_effects)] // as above
+#[allow(clippy::arithmetic_side_effects, reason = "as above")]
 fn alone(place: &Place<'_>, mut at: usize, end: usize, report: &mut impl FnMut(usize, usize)) {
     while at < end {
         let (len, field) = measure(place.bytes.get(at..).unwrap_or_default());

@@ -20,7 +20,7 @@ const PREFIX: u8 = 64;
 /// The one-byte opcodes.
 static ONE: [u8; 256] = one();
 
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // runs when compiled
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs when compiled")]
 const fn one() -> [u8; 256] {
     let mut table = [NONE; 256];
     let mut op = 0;
@@ -54,7 +54,7 @@ const fn one() -> [u8; 256] {
 /// The opcodes after 0F; VEX and EVEX use them too.
 static TWO: [u8; 256] = two();
 
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "as above")]
 const fn two() -> [u8; 256] {
     let mut table = [MODRM; 256];
     let mut op = 0;
@@ -82,7 +82,7 @@ const RELATIVE: u8 = 16;
 /// In [`OPERAND`]: a displacement of four bytes follows if the SIB byte says so.
 const BY_SIB: u8 = 32;
 
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "as above")]
 const fn operand() -> [u8; 256] {
     let mut table = [0; 256];
     let mut modrm = 0;
@@ -133,14 +133,18 @@ const LONGEST: usize = 15;
 ///
 /// Most instructions have at most a REX prefix and an opcode of one byte, or two from 0F: for these nothing is asked
 /// that a processor could guess wrong but the latter, and all else is looked up.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // positions are masked and sums small
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "positions are masked and sums small"
+)]
 #[inline]
 pub(super) fn measured(head: &[u8; LONGEST + 1]) -> (usize, usize) {
     shape(head, 0, LOOK).unwrap_or_else(|| unusual(head))
 }
 
 /// [`measured`] where there is more to it: with a prefix, or the slow way.
-#[allow(clippy::indexing_slicing)] // positions are masked and sums small
+#[allow(clippy::indexing_slicing, reason = "positions are masked and sums small")]
 #[cold]
 #[inline(never)]
 fn unusual(head: &[u8; LONGEST + 1]) -> (usize, usize) {
@@ -153,7 +157,12 @@ fn unusual(head: &[u8; LONGEST + 1]) -> (usize, usize) {
 }
 
 /// What follows `prefixes`, unless its shape has one of the flags `but`.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)] // positions are masked and sums small
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "positions are masked and sums small"
+)]
 #[inline(always)]
 fn shape(head: &[u8; LONGEST + 1], prefixes: usize, but: u16) -> Option<(usize, usize)> {
     let rex = usize::from(head[prefixes] & 0xf0 == 0x40);
@@ -179,7 +188,7 @@ const CLASSES: [u8; 7] = [1, 2, 3, 5, 6, 2 | BY_SIB, 5 | RELATIVE];
 /// The class of a ModRM byte.
 static CLASS: [u8; 256] = class();
 
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // runs when compiled
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs when compiled")]
 const fn class() -> [u8; 256] {
     let operand = operand();
     let mut table = [0; 256];
@@ -206,7 +215,7 @@ const WIDENS: u16 = 0x400;
 /// In [`SHORT`]: the same under an operand-size prefix.
 const NARROWS: u16 = 0x800;
 
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "as above")]
 const fn short() -> [u16; 512 * 8] {
     let mut table = [0; 512 * 8];
     let mut index = 0;
@@ -233,7 +242,11 @@ const fn short() -> [u16; 512 * 8] {
 ///
 /// Positions are sums of a few small numbers and do not overflow. One past the end wraps around: then the length is
 /// more than [`LONGEST`] whatever is read there.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // positions are masked and sums small
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "positions are masked and sums small"
+)]
 #[inline]
 fn ending(head: &[u8; LONGEST + 1], at: usize, flags: u8, wide: usize) -> (usize, usize) {
     let has = |flag: u8| usize::from(flags & flag != 0);
@@ -246,7 +259,7 @@ fn ending(head: &[u8; LONGEST + 1], at: usize, flags: u8, wide: usize) -> (usize
 }
 
 /// [`measured`], with any prefixes and any opcode.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "as above")]
 pub(super) fn measured_slowly(head: &[u8; LONGEST + 1]) -> (usize, usize) {
     let byte = |at: usize| head[at & LONGEST];
     let (mut at, mut narrow, mut short, mut wide) = (1, false, false, false);
@@ -276,7 +289,7 @@ pub(super) fn measured_slowly(head: &[u8; LONGEST + 1]) -> (usize, usize) {
 /// Opcodes that the one-byte table cannot describe: how far their bytes reach, what follows them as flags, and as
 /// so many bytes more. `at` is where the byte after the first lies, `wide` the length of a wide immediate if it is
 /// one, `address` that of an absolute address.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // as above
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "as above")]
 #[inline]
 fn special(
     byte: impl Fn(usize) -> u8,
@@ -319,7 +332,7 @@ fn special(
 }
 
 /// What follows an opcode of a vector instruction, by the map it is from.
-#[allow(clippy::indexing_slicing)] // as above
+#[allow(clippy::indexing_slicing, reason = "as above")]
 fn vector(map: u8, opcode: u8) -> u8 {
     match map {
         1 if matches!(opcode, 0x38 | 0x3a) => MODRM,
