@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 mod enforced;
 mod failing;
 mod faults;
+mod obstructed;
 mod resume;
 mod supersede;
 
@@ -348,11 +349,17 @@ fn a_slot_that_cannot_be_cleared_stops_no_boot_and_no_fall_back() {
     let mut store = again();
     let held = store.state().get(&other).unwrap();
     assert_eq!((held.active, held.trial.is_some()), (Slot::Base, false), "the trial ended");
-    let refused = store.stage(&stuck, &yard.target("newer", "1 (b)"), false, NOW).unwrap_err();
+    // The other slot is free, until it is in use; then there is no other.
+    assert_eq!(yard.stage(&mut store, "c", "newer", "1 (b)").unwrap(), Slot::B);
+    store.switch(std::slice::from_ref(&stuck), None, NOW).unwrap();
+    let refused = store.stage(&stuck, &yard.target("old", "1 (c)"), false, NOW).unwrap_err();
+    assert!(refused.to_string().contains("is the base"), "{refused}");
+    fs::write(yard.at("newest"), b"another one").unwrap();
+    let refused = store.stage(&stuck, &yard.target("newest", "1 (c)"), false, NOW).unwrap_err();
     assert!(refused.to_string().contains("c/a"), "{refused}");
     drop(store);
     // Once it can be removed, all is as ever.
-    yard.stage(&mut open(&yard).unwrap(), "c", "newer", "1 (b)").unwrap();
+    assert_eq!(yard.stage(&mut open(&yard).unwrap(), "c", "newest", "1 (c)").unwrap(), Slot::A);
 }
 
 /// The whole story; stops at the first error.
