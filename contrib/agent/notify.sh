@@ -1,7 +1,7 @@
 #!/bin/sh
 # An example of a hook: tells everybody who is logged in on the desktop what the agent did.
 #
-#   install -m 755 notify.sh /usr/lib/siding/notify
+#   install -D -m 755 notify.sh /usr/lib/siding/notify     (the Debian package has done so)
 #   hook = "/usr/lib/siding/notify"          (in /etc/siding/agent.toml)
 #
 # In its environment: SIDING_WHAT (install, stage, leave or fail), SIDING_RELEASE, SIDING_TEXT, SIDING_CODE (why, if

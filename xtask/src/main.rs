@@ -5,6 +5,7 @@
 //! * [`instructions`] counts what the applier's core has the processor do, and compares with committed figures;
 //! * [`loaders`] checks what boot loaders are told with their own tools;
 //! * [`outage`] measures how long a service does not answer while a patch comes into use;
+//! * [`package`] makes the Debian package and tries it in a fresh Debian;
 //! * [`page`] looks at the local page in a browser;
 //! * [`overlap`] measures whether a device applies while it downloads;
 //! * [`plot`] draws the corpus' tables;
@@ -22,6 +23,7 @@ mod machine;
 mod measure;
 mod outage;
 mod overlap;
+mod package;
 mod page;
 mod plot;
 mod powercut;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Some((chore, rest)) if chore == "instructions" => instructions::run(rest),
         Some((chore, rest)) if chore == "loaders" => loaders::run(rest),
         Some((chore, rest)) if chore == "outage" => outage::run(rest),
+        Some((chore, rest)) if chore == "package" => package::run(rest),
         Some((chore, rest)) if chore == "page" => page::run(rest),
         Some((chore, rest)) if chore == "overlap" => overlap::run(rest),
         Some((chore, rest)) if chore == "plot" => plot::run(rest),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             instructions::USAGE,
             loaders::USAGE,
             outage::USAGE,
+            package::USAGE,
             page::USAGE,
             overlap::USAGE,
             plot::USAGE,

@@ -105,14 +105,16 @@ impl Bench {
             let mut command = Command::new(siding);
             measure::run(command.args(words.split(' ')).current_dir(dir.path()), None).map(|(_, out)| out)
         };
-        run("publish init repo --keys keys")?;
+        run("publish init --repo repo --keys keys")?;
         run("keygen release")?;
         let made = run("--json publish make release.toml --repo repo")?;
         run("publish commit release.toml --repo repo --keys keys --sign-with release.key")?;
         let base = if from_old { "old --version 2.0" } else { "other --version 1.0" };
         run(&format!("init big {base} --store device/store"))?;
         let mut server = Command::new(siding);
-        server.args(["publish", "serve", "repo", "--listen", "127.0.0.1:0"]).current_dir(dir.path());
+        server
+            .args(["publish", "serve", "--repo", "repo", "--listen", "127.0.0.1:0"])
+            .current_dir(dir.path());
         let mut server = server.stdout(Stdio::piped()).spawn().map_err(|e| format!("the server: {e}"))?;
         let mut line = String::new();
         let out = server.stdout.take().ok_or("the server has no output")?;

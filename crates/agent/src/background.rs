@@ -15,13 +15,13 @@ use crate::decide::{Act, Decision, Decisions, decide};
 use crate::memory::{self, Memory, Told, Turn};
 use crate::policy::Policy;
 use crate::restart::Host;
-use crate::run::{Leftovers, run};
 use crate::shared::Shared;
 use crate::situation::situation;
-use crate::source::{Catalog, Source};
+use crate::source::{Catalog, Source, SourceError};
 use crate::view::Activity;
 use siding_image::Component;
 use siding_patch::Trust;
+use siding_run::{Leftovers, run};
 use siding_slot::{Snapshot, Store};
 use std::io;
 use std::path::Path;
@@ -79,7 +79,7 @@ pub struct Passed {
     /// What is new: decisions that changed, and what was done.
     pub told: Vec<Told>,
     /// Why the repository could not be read, if it could not.
-    pub error: Option<String>,
+    pub error: Option<SourceError>,
     /// What must restart for what is installed to be in use.
     pub restart: Vec<String>,
     /// Whether it was interrupted.
@@ -97,13 +97,13 @@ impl Agent<'_> {
         let done = self.work(look, &mut told);
         self.shared.show(None);
         // What was done is told, whatever happened after it.
-        self.tell(&mut told)?;
-        let error = done?;
+        let written = self.tell(&mut told);
         self.call_hook(&told);
+        let error = done.and_then(|error| written.map(|()| error))?;
         let memory = Memory::load(self.store).map_err(kept)?;
         let pending = memory.pending.filter(|pending| pending.boot == self.boot);
         let restart = pending.map(|pending| pending.words).unwrap_or_default();
-        Ok(Some(Passed { told, error, restart, interrupted: self.shared.is_interrupted() }))
+        Ok(Some(Passed { told, error, restart, interrupted: self.shared.is_ending() }))
     }
 
     /// Looks into the repository, and tells what became of what: installs nothing. `None` if another agent is at it.
@@ -121,7 +121,7 @@ impl Agent<'_> {
         Ok(Some(Passed { told, error, ..Passed::default() }))
     }
 
-    fn work(&self, look: Look, told: &mut Vec<Told>) -> Result<Option<String>, Error> {
+    fn work(&self, look: Look, told: &mut Vec<Told>) -> Result<Option<SourceError>, Error> {
         self.settle(told)?;
         let (catalog, error) = self.look(look, told)?;
         let Some(catalog) = catalog else { return Ok(error) };
@@ -132,7 +132,7 @@ impl Agent<'_> {
             let decisions = self.decide(&view, &catalog)?;
             // What is about to be done is told before; what became of the others, at the end.
             last = decisions.all.iter().map(|decision| self.decided(decision)).collect();
-            if self.shared.is_interrupted() {
+            if self.shared.is_ending() {
                 break;
             }
             if let Some(leave) = decisions.leave.first() {
@@ -149,6 +149,7 @@ impl Agent<'_> {
             }
         }
         self.forget_asked(&catalog)?;
+        self.sweep_parts(&catalog);
         told.extend(last);
         self.tell(told)?;
         Ok(error)
@@ -183,7 +184,7 @@ impl Agent<'_> {
     /// What was asked for by hand and is done, or cannot be, is no longer asked for.
     fn forget_asked(&self, catalog: &Catalog) -> Result<(), Error> {
         let memory = Memory::load(self.store).map_err(kept)?;
-        if memory.asked.is_empty() && !memory.restart_asked || self.shared.is_interrupted() {
+        if memory.asked.is_empty() && !memory.restart_asked || self.shared.is_ending() {
             return Ok(());
         }
         let view = Store::view(self.store)?;

@@ -77,6 +77,8 @@ pub enum Error {
         /// What the slots hold, for the message.
         held: String,
     },
+    /// Somebody else wanted the store and was let have it. What was staged is gone on with from its last checkpoint.
+    GaveWay,
     /// The patch makes something else than it was promised to make. Nothing was changed.
     Unpromised {
         /// Of which component it makes an image.
@@ -156,6 +158,10 @@ impl fmt::Display for Error {
             Self::NoSource { component, version, identity, held } => write!(
                 f,
                 "this patch starts from {component} {version} ({identity}), which no slot holds; the slots hold {held}; get the patch made for one of these"
+            ),
+            Self::GaveWay => write!(
+                f,
+                "another process wanted the store, which is busy now; install the same again to go on from the last checkpoint"
             ),
             Self::Unpromised { component, version, got, promised } => write!(
                 f,

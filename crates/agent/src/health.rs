@@ -6,9 +6,10 @@
 
 use crate::Error;
 use crate::restart::{Host, Move, Plan, Restarted};
-use crate::run::{End, Leftovers, Ran, harmless, run};
+use crate::way::open_soon;
 use rustix::fs::{Access, access};
 use siding_image::{Component, Digest};
+use siding_run::{End, Leftovers, Ran, harmless, run};
 use siding_slot::{ComponentState, LogEntry, Snapshot, State, Store};
 use std::fs;
 use std::io::ErrorKind;
@@ -92,14 +93,14 @@ pub fn health(
     }
     match ask(&view, checks, &trials)? {
         Ok(asked) => {
-            let mut store = Store::open_patiently(root, PATIENCE)?;
+            let mut store = open_soon(root)?;
             let set = unchanged(store.state(), &trials);
             let entries = store.confirm(&set, clock())?;
             follow(&store);
             Ok(Health::Good { asked, entries })
         }
         Err(reason) => {
-            let store = Store::open_patiently(root, PATIENCE)?;
+            let store = open_soon(root)?;
             let set = unchanged(store.state(), &trials);
             let write = |store: &mut Store| store.health_failed(&set, &reason, clock());
             let left = leave(store, &set, host, write, follow)?;
@@ -126,7 +127,7 @@ pub fn deadline(
     if late(Store::view(root)?.state()).is_empty() {
         return Ok(None);
     }
-    let store = Store::open_patiently(root, PATIENCE)?;
+    let store = open_soon(root)?;
     let set = late(store.state());
     let left = leave(store, &set, host, |store| store.deadline(now), follow)?;
     Ok((!left.entries.is_empty()).then_some(left))
@@ -142,11 +143,8 @@ pub(crate) fn leave_by(
     write: impl FnOnce(&mut Store) -> siding_slot::Result<Vec<LogEntry>>,
     follow: &mut dyn FnMut(&Snapshot),
 ) -> Result<Left, Error> {
-    leave(Store::open_patiently(root, PATIENCE)?, set, host, write, follow)
+    leave(open_soon(root)?, set, host, write, follow)
 }
-
-/// How long is waited for another process to let go of the store.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One trial, as it was when it was asked about.
 struct Trial {
@@ -201,13 +199,12 @@ fn leave(
     let moves: Vec<Move> = now.iter().filter_map(to).collect();
     let reboot = !later.is_empty();
     // To leave a bad image matters more than to restart its users.
-    let plan = Plan::prepare(&store, &moves, host).ok();
+    let plan = (!moves.is_empty()).then(|| Plan::prepare(&store, &moves, host));
     let entries = write(&mut store)?;
     follow(&store);
     drop(store);
     let restarted = match plan {
-        _ if entries.is_empty() => Restarted::default(),
-        Some(plan) if !moves.is_empty() => plan.carry_out(),
+        Some(plan) if !entries.is_empty() => Restarted::by(plan),
         _ => Restarted::default(),
     };
     let reboot = restarted.reboot || reboot && !entries.is_empty();

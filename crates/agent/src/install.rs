@@ -3,11 +3,13 @@
 use crate::Error;
 use crate::check::{Damage, check};
 use crate::course::{Anew, Course, anew, course, image};
+use crate::way::{Noted, Yielding, gave_way};
 use siding_apply::{Apply, Clock, Progress, Report, Throttle};
 use siding_image::{Component, Digest, Identity, Image, Version};
 use siding_patch::{Limits, Manifest, Trust};
 use siding_slot::{Slot, Staging, Store, Target, TrialTerms};
 use std::io::{ErrorKind, Read};
+use std::path::Path;
 
 /// What is asked for beside the patch itself.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct Request {
     pub product: Option<String>,
     /// What the patch was promised to make of which component; anything else is refused before a slot is touched.
     pub promised: Option<(Component, Identity)>,
+    /// Let go of the store once somebody else wants it, with [`Error::GaveWay`]: for who can install the same patch
+    /// again then, and goes on from the last checkpoint.
+    pub gives_way: bool,
     /// Install an image although it was rolled back before.
     pub retry_denied: bool,
     /// How much private memory to keep to, in bytes: [`siding_apply::MEMORY`] unless there is a reason.
@@ -35,7 +40,8 @@ impl Request {
     pub fn at(now: u64) -> Self {
         let memory = siding_apply::MEMORY;
         let (product, promised, rate, switch) = (None, None, None, None);
-        Self { now, product, promised, retry_denied: false, memory, rate, check: true, switch }
+        let (gives_way, retry_denied) = (false, false);
+        Self { now, product, promised, gives_way, retry_denied, memory, rate, check: true, switch }
     }
 }
 
@@ -89,6 +95,8 @@ pub fn install<R: Read + Send>(
     request: &Request,
     progress: &mut dyn Progress,
 ) -> Result<Installed, Error> {
+    let root = store.root().to_owned();
+    let noted = if request.gives_way { Noted::at(&root) } else { None };
     let patch = siding_patch::open(reader, trust, limits)?; // who says so?
     let manifest = patch.manifest().clone();
     keeps_promise(&manifest, request)?;
@@ -117,7 +125,7 @@ pub fn install<R: Read + Send>(
     let apply = apply?;
     // Durably forget the inactive slot first, or go on with what was begun there.
     let mut staging = store.stage(&manifest.component, &target, request.retry_denied, request.now)?;
-    let report = match carry_out(apply, &source, &mut staging, request, progress) {
+    let report = match carry_out(apply, &source, &mut staging, (&root, request, noted.as_ref()), progress) {
         Ok(report) => report, // rebuilt, chunk by chunk
         Err(error) => return Err(failed(staging, error)),
     };
@@ -149,15 +157,18 @@ fn carry_out<R: Read + Send>(
     apply: Apply<R>,
     source: &Image,
     staging: &mut Staging<'_>,
-    request: &Request,
+    (root, request, noted): (&Path, &Request, Option<&Noted>),
     progress: &mut dyn Progress,
 ) -> Result<Report, siding_apply::Error> {
-    apply.run(source, &mut Throttle::new(staging, request.rate), progress)
+    let throttled = Throttle::new(staging, request.rate);
+    apply.run(source, &mut Yielding::new(throttled, root, noted, request.rate), progress)
 }
 
 /// What was written before an apply failed is kept to go on with, unless the failure may lie in it.
 fn failed(staging: Staging<'_>, error: siding_apply::Error) -> Error {
+    let gave_way = gave_way(&error);
     let keep = match &error {
+        _ if gave_way => true,
         // Nothing of the patch is written that was not found to be as it was signed; and more may be allowed next
         // time.
         siding_apply::Error::Patch(_) | siding_apply::Error::Memory { .. } => true,
@@ -170,7 +181,7 @@ fn failed(staging: Staging<'_>, error: siding_apply::Error) -> Error {
         // Why the apply failed is what is told; a store that cannot even forget tells it when it is next used.
         let _ = staging.give_up();
     }
-    error.into()
+    if gave_way { Error::GaveWay } else { error.into() }
 }
 
 /// What the active slot's record says, whatever the patch calls the same bytes.

@@ -31,12 +31,12 @@ mod plan;
 pub mod policy;
 mod remote;
 pub mod restart;
-mod run;
 mod running;
 mod shared;
 mod situation;
 pub mod source;
 pub mod view;
+mod way;
 
 pub use check::{Damage, check, check_for_switch};
 pub use error::Error;
@@ -47,3 +47,4 @@ pub use plan::{Plan, plan};
 pub use running::{Removal, Running};
 pub use shared::Shared;
 pub use situation::{boot, situation};
+pub use way::{open_after, open_at_once, open_soon};

@@ -10,7 +10,6 @@
 //! None of it is needed for the device to work: the record of the store is the one truth about what is installed.
 
 use crate::durable;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use siding_image::{Component, Digest, Version};
 use siding_repo::DeviceId;
@@ -18,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 mod history;
 pub(crate) use history::DECIDE;
@@ -38,6 +37,10 @@ pub struct Memory {
     pub errors: u32,
     /// When it is looked next.
     pub next: Option<u64>,
+    /// A person asked for a look, whether or not it is looked by itself.
+    pub check_asked: bool,
+    /// What was decided about each release when that was told last.
+    pub decided: BTreeMap<String, String>,
     /// What a person removed, by component: nothing up to this version is installed again by itself.
     pub removed: BTreeMap<String, Removed>,
     /// Releases that could not be installed.
@@ -89,8 +92,24 @@ pub struct Switching {
     pub release: String,
     /// The images that come into use, by component.
     pub to: BTreeMap<String, String>,
+    /// What must restart for that: the words of the images that are left and of those that come.
+    #[serde(default)]
+    pub words: Vec<String>,
+    /// Whether only a restart of the device, or one that is asked for, brings it into use.
+    #[serde(default)]
+    pub waits: bool,
+    /// Whether restarts follow the switch.
+    #[serde(default)]
+    pub restart: bool,
     /// Whether what must restart has been restarted.
     pub restarted: bool,
+}
+
+impl Switching {
+    /// Which components come to another image.
+    pub(crate) fn components(&self) -> Vec<Component> {
+        self.to.keys().filter_map(|name| name.parse().ok()).collect()
+    }
 }
 
 /// What waits for a restart of the device or of services.
@@ -140,17 +159,14 @@ impl Memory {
     ///
     /// Once this returned Ok, it survives a power cut; a cut before that leaves the old memory or the new.
     pub fn update(store: &Path, change: impl FnOnce(&mut Self)) -> io::Result<Self> {
-        let dir = path(store, "");
-        durable::make_dir(&dir)?;
-        let lock = File::create(dir.join("state.lock"))?;
-        flock(&lock, FlockOperation::LockExclusive)?;
+        let _lock = lock(store)?;
         let old = Self::load(store)?;
         let mut new = old.clone();
         change(&mut new);
         if new != old {
             let mut bytes = serde_json::to_vec_pretty(&new).map_err(io::Error::other)?;
             bytes.push(b'\n');
-            durable::replace(&dir.join(STATE), &bytes)?;
+            durable::replace(&path(store, STATE), &bytes)?;
         }
         Ok(new)
     }
@@ -173,11 +189,32 @@ impl Memory {
     }
 }
 
+/// Taken by whoever changes what is kept here. It must not be asked for by who has it.
+pub(crate) fn lock(store: &Path) -> io::Result<File> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    durable::make_dir(&path(store, ""))?;
+    let path = path(store, "state.lock");
+    let busy = || {
+        let what = format!("another process has held {} for {} s", path.display(), PATIENCE.as_secs());
+        io::Error::new(ErrorKind::TimedOut, what)
+    };
+    durable::lock(&path, PATIENCE)?.ok_or_else(busy)
+}
+
 /// This device's name, made at random the first time. Once this returned Ok, it survives a power cut.
 pub fn device_id(store: &Path) -> io::Result<DeviceId> {
     let path = path(store, "device-id");
-    let read = || fs::read_to_string(&path).ok()?.trim().parse().ok();
-    if let Some(id) = read() {
+    // One that makes no sense is none; one that cannot be read now is not given up for another.
+    let read = || match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => Ok(None),
+        Err(error) => Err(error),
+    };
+    if let Some(id) = read()? {
+        return Ok(id);
+    }
+    let _lock = lock(store)?;
+    if let Some(id) = read()? {
         return Ok(id);
     }
     let mut random = [0; 32];
@@ -195,17 +232,8 @@ impl Turn {
     /// Takes it, or says that another agent has it for longer than a moment (`None`).
     pub fn take(store: &Path) -> io::Result<Option<Self>> {
         const MOMENT: Duration = Duration::from_secs(1);
-        const POLL: Duration = Duration::from_millis(20);
         durable::make_dir(&path(store, ""))?;
-        let (file, begun) = (File::create(path(store, "lock"))?, Instant::now());
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(Self(file))),
-                Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < MOMENT => std::thread::sleep(POLL),
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(durable::lock(&path(store, "lock"), MOMENT)?.map(Self))
     }
 }
 

@@ -4,10 +4,10 @@
 use crate::decide::{Decision, Decisions, Situation, decide};
 use crate::memory::{Counted, Memory, Told};
 use crate::policy::Policy;
-use crate::run::harmless;
 use crate::source::Catalog;
 use crate::view::{Activity, Change, Check, Happened, Installed, Offer, RolledBack, Totals, Trial, View};
 use siding_image::Component;
+use siding_run::harmless;
 use siding_slot::{ComponentState, LogEntry, Slot, Snapshot, What};
 
 /// What a picture is made of.

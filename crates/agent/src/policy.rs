@@ -8,8 +8,8 @@
 //! setting that is not known is an error that names the file and the line, so that a slip of the pen never means
 //! "as if it were not there". Reading writes nothing; [`Policy::set`] is the only one that does.
 
-use crate::durable;
 use crate::view::Setting;
+use crate::{durable, memory};
 use siding_image::{Component, Digest};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -115,6 +115,13 @@ impl Policy {
             let value = (spec.show)(&self.values);
             return Err(PolicyError::Locked { name: name.to_owned(), value, by: self.admin.clone() });
         }
+        let io = |e: std::io::Error| PolicyError::Io {
+            doing: "write",
+            path: self.stored.clone(),
+            why: e.to_string(),
+        };
+        // Somebody else may be at it.
+        let _lock = memory::lock(self.store()).map_err(io)?;
         let mut lines = file::read(&self.stored)?.unwrap_or_default();
         lines.retain(|line| line.name != name);
         let mut text = String::from("# Written by `siding set`.\n");
@@ -126,11 +133,6 @@ impl Policy {
                 .map_err(|what| PolicyError::Value(format!("{name}: {what}")))?;
             text += &file::line(name, value);
         }
-        let io = |e: std::io::Error| PolicyError::Io {
-            doing: "write",
-            path: self.stored.clone(),
-            why: e.to_string(),
-        };
         durable::replace(&self.stored, text.as_bytes()).map_err(io)?;
         *self = Self::load(self.admin.parent().unwrap_or(Path::new("/")), self.store())?;
         Ok(())

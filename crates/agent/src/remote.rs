@@ -10,16 +10,16 @@ impl Source for Client {
         Ok(Self::refresh(self, now)?.into())
     }
 
-    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
-        Ok(Self::known(self, now)?.map(Into::into))
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
+        Ok(Self::known(self)?.map(Into::into))
     }
 
-    fn fetch<'s>(
-        &'s self,
+    fn fetch(
+        &self,
         blob: &Blob,
         part: &Path,
         rate: Option<u64>,
-    ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
         Ok(Box::new(Self::fetch(self, blob, part, rate)?))
     }
 

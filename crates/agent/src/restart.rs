@@ -9,8 +9,8 @@
 //! store.
 
 use crate::Error;
-use crate::run::{Leftovers, run};
 use siding_image::Component;
+use siding_run::{Leftovers, run};
 use siding_slot::{Slot, Snapshot, State};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -92,6 +92,17 @@ pub struct Restarted {
 }
 
 impl Restarted {
+    /// What carrying out a plan did, or that there was none.
+    pub fn by(plan: Result<Plan, Error>) -> Self {
+        match plan {
+            Ok(plan) => plan.carry_out(),
+            Err(error) => {
+                let what = "anything: who runs what could not be found out".to_owned();
+                Self { failed: vec![Failed { what, why: error.to_string() }], ..Self::default() }
+            }
+        }
+    }
+
     /// Whether nothing is left to restart.
     pub fn is_complete(&self) -> bool {
         !self.reboot && self.failed.is_empty() && self.still.is_empty()
@@ -138,12 +149,24 @@ impl Plan {
     /// Finds out what there is to restart if these components move, who maps what is left, and which hooks there are.
     /// Changes nothing.
     pub fn prepare(store: &Snapshot, moves: &[Move], host: &Host) -> Result<Self, Error> {
-        let mut words = BTreeSet::new();
+        Self::prepare_with(store, moves, &[], host)
+    }
+
+    /// As [`prepare`](Self::prepare), with these words too: for components that have moved already, whose images that
+    /// were left the record may not know any more.
+    pub fn prepare_with(
+        store: &Snapshot,
+        moves: &[Move],
+        more: &[String],
+        host: &Host,
+    ) -> Result<Self, Error> {
+        let more: Vec<Word> = more.iter().map(|word| Word::parse(word)).collect();
+        let mut words: BTreeSet<Word> = more.iter().cloned().collect();
         let mut by_process = BTreeSet::new();
         for Move { component, to } in moves {
             let of_it = words_of(store.state(), component, *to);
             let of_it: Vec<Word> = of_it.iter().map(|word| Word::parse(word)).collect();
-            if of_it.contains(&Word::Process) {
+            if of_it.contains(&Word::Process) || more.contains(&Word::Process) {
                 by_process.insert(component.clone());
             }
             words.extend(of_it);

@@ -1,19 +1,21 @@
 //! A running agent as a page has it: takes pictures, and does what is asked.
 
+use crate::Error;
 use crate::decide::Situation;
 use crate::memory::{self, Memory};
 use crate::picture::{Sources, picture};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyError};
 use crate::restart::{Host, Move, Plan, Restarted};
 use crate::shared::Shared;
 use crate::situation::situation;
 use crate::source::{Catalog, Source};
 use crate::view::{Ask, Check, Device, View};
+use crate::way::open_soon;
 use siding_image::{Component, Version};
-use siding_slot::{Slot, Snapshot, State, Store};
+use siding_run::harmless;
+use siding_slot::{REBOOT, Slot, Snapshot, State, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What stands behind a page, and behind verbs of the command line that do not need more.
 pub struct Running {
@@ -33,9 +35,6 @@ pub struct Running {
     pub follow: Arc<dyn Fn(&Snapshot) + Send + Sync>,
 }
 
-/// How long is waited for another process to let go of the store.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 impl Running {
     /// A picture of now, or why there is none.
     pub fn picture(&self) -> Result<View, String> {
@@ -46,26 +45,26 @@ impl Running {
             situation(&self.store, &policy, now, (self.offset)(now)).map_err(of_memory)?;
         let memory = Memory::load(&self.store).map_err(of_memory)?;
         let told = memory::history(&self.store).map_err(of_memory)?;
-        Ok(picture(&Sources {
+        // What is installed is shown whether or not anything is known of the repository.
+        let (catalog, error) = match self.source.known() {
+            Ok(known) => (known, None),
+            Err(error) => (None, Some(harmless(&error.to_string()))),
+        };
+        let view = picture(&Sources {
             store: &store,
             policy: &policy,
-            catalog: &self.catalog()?,
+            catalog: &catalog.unwrap_or_else(Catalog::empty),
             situation: &situation,
             memory: &memory,
             told: &told,
             activity: self.shared.activity(),
-        }))
+        });
+        let error = error.or_else(|| view.check.error.clone());
+        Ok(View { check: Check { error, ..view.check }, ..view })
     }
 
     fn policy(&self) -> Result<Policy, String> {
         Policy::load(&self.policy, &self.store).map_err(|error| error.to_string())
-    }
-
-    /// What is known of the repository without a look.
-    fn catalog(&self) -> Result<Catalog, String> {
-        let known = self.source.known((self.clock)()).map_err(|error| error.to_string())?;
-        // Of nothing nothing expires.
-        Ok(known.unwrap_or(Catalog { expires: u64::MAX, ..Catalog::default() }))
     }
 
     fn note(&self, change: impl FnOnce(&mut Memory)) -> Result<(), String> {
@@ -86,16 +85,7 @@ impl Running {
     }
 
     fn remove(&self, component: Option<&str>) -> Result<String, String> {
-        // A download has the store; it goes on later.
-        self.shared.give_way();
-        let done = self.remove_now(component);
-        self.shared.go_on();
-        self.shared.wake();
-        done
-    }
-
-    fn remove_now(&self, component: Option<&str>) -> Result<String, String> {
-        let store = Store::open_patiently(&self.store, PATIENCE).map_err(|error| error.to_string())?;
+        let store = open_soon(&self.store).map_err(|error| error.to_string())?;
         let set = match component {
             Some(name) => vec![name.parse::<Component>()?],
             None => removable(store.state()),
@@ -103,10 +93,9 @@ impl Running {
         let removed = Removal { policy: &self.policy()?, set: &set, now: (self.clock)() };
         let (versions, restarted) = removed.carry_out(store, &Host::here(), &*self.follow)?;
         let names: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        let rest = if restarted.is_complete() { "" } else { "; the device must restart to leave it" };
         Ok(match names.is_empty() {
             true => "there is nothing to remove".to_owned(),
-            false => format!("removed {}{rest}", names.join(", ")),
+            false => format!("removed {}{}", names.join(", "), rest_text(&restarted)),
         })
     }
 }
@@ -124,15 +113,25 @@ impl Device for Running {
     fn ask(&self, ask: Ask) -> Result<String, String> {
         match ask {
             Ask::Check => {
-                self.note(|memory| memory.next = Some(0))?;
+                self.note(|memory| memory.check_asked = true)?;
                 Ok("looking for releases".to_owned())
             }
             Ask::Install(id) => self.install(id),
             Ask::Remove(component) => self.remove(component.as_deref()),
             Ask::Restart => {
+                let pending = self.picture()?.restart_pending;
+                if pending.iter().all(|word| word == REBOOT) {
+                    return Err(match pending.is_empty() {
+                        true => "nothing waits for a restart".to_owned(),
+                        false => {
+                            "only a restart of the device brings it into use; restart the device".to_owned()
+                        }
+                    });
+                }
                 self.note(|memory| memory.restart_asked = true)?;
                 Ok("what must restart is being restarted".to_owned())
             }
+            Ask::Set(name, value) if value.is_empty() => Err(format!("{name} needs a value")),
             Ask::Set(name, value) => {
                 self.policy()?.set(&name, &value).map_err(|error| error.to_string())?;
                 self.shared.wake();
@@ -153,21 +152,23 @@ pub struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Refuses if it is locked, and remembers what is removed, so that it does not come back by itself. Says what it is.
+    /// Refuses if it is locked.
+    pub fn allowed(&self) -> Result<(), PolicyError> {
+        self.set.iter().try_for_each(|name| self.policy.may_remove(name))
+    }
+
+    /// Remembers what is removed, so that it does not come back by itself. Says what it is.
     ///
     /// Once this returned Ok, that survives a power cut.
-    pub fn note(&self, store: &Snapshot) -> Result<Vec<(Component, Version)>, String> {
-        self.set
-            .iter()
-            .try_for_each(|name| self.policy.may_remove(name))
-            .map_err(|error| error.to_string())?;
+    pub fn note(&self, store: &Snapshot) -> Result<Vec<(Component, Version)>, Error> {
         let in_use = self.set.iter().filter_map(|name| {
             let held = store.state().get(name).filter(|held| held.active != Slot::Base)?;
             Some((name.clone(), held.active_image()?.version.clone()))
         });
         let versions: Vec<(Component, Version)> = in_use.collect();
         if !versions.is_empty() {
-            Memory::removed_by_hand(store.root(), &versions, self.now).map_err(of_memory)?;
+            Memory::removed_by_hand(store.root(), &versions, self.now)
+                .map_err(|source| Error::Memory { source })?;
         }
         Ok(versions)
     }
@@ -181,16 +182,33 @@ impl Removal<'_> {
         host: &Host,
         follow: &dyn Fn(&Snapshot),
     ) -> Result<(Vec<(Component, Version)>, Restarted), String> {
-        let versions = self.note(&store)?;
+        self.allowed().map_err(|error| error.to_string())?;
+        let versions = self.note(&store).map_err(|error| error.to_string())?;
         let moves: Vec<Move> =
             versions.iter().map(|(name, _)| Move { component: name.clone(), to: Slot::Base }).collect();
         // To leave it matters more than to restart its users.
-        let plan = Plan::prepare(&store, &moves, host).ok();
+        let plan = Plan::prepare(&store, &moves, host);
         let entries = store.remove(self.set, self.now).map_err(|error| error.to_string())?;
         follow(&store);
         drop(store);
-        let restarted = plan.filter(|_| !entries.is_empty()).map(Plan::carry_out).unwrap_or_default();
+        let restarted = if entries.is_empty() { Restarted::default() } else { Restarted::by(plan) };
         Ok((versions, restarted))
+    }
+}
+
+/// What is still to be restarted for what was left to be out of use.
+fn rest_text(restarted: &Restarted) -> String {
+    match restarted {
+        Restarted { reboot: true, .. } => "; restart the device to leave it".to_owned(),
+        Restarted { failed, .. } if !failed.is_empty() => {
+            let failed = failed.iter().map(|failed| format!("{}: {}", failed.what, failed.why));
+            format!("; not restarted: {}", failed.collect::<Vec<_>>().join("; "))
+        }
+        Restarted { still, .. } if !still.is_empty() => {
+            let still = still.iter().map(|holder| format!("{} ({})", holder.pid, holder.name));
+            format!("; still running old bytes: {}", still.collect::<Vec<_>>().join(", "))
+        }
+        _ => String::new(),
     }
 }
 

@@ -13,7 +13,6 @@ pub struct Shared {
     woken: Mutex<bool>,
     bell: Condvar,
     end: AtomicBool,
-    give_way: AtomicBool,
 }
 
 impl Shared {
@@ -43,21 +42,6 @@ impl Shared {
         self.end.load(Ordering::SeqCst)
     }
 
-    /// A download that is under way stops where it is, so that somebody else can have the store; it goes on later.
-    pub fn give_way(&self) {
-        self.give_way.store(true, Ordering::SeqCst);
-        self.wake();
-    }
-
-    /// Somebody had the store, or nobody wanted it.
-    pub(crate) fn go_on(&self) {
-        self.give_way.store(false, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_interrupted(&self) -> bool {
-        self.is_ending() || self.give_way.load(Ordering::SeqCst)
-    }
-
     /// There is something to do.
     pub fn wake(&self) {
         *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -81,7 +65,7 @@ pub(crate) struct Interruptible<'s, R> {
 
 impl<R: Read> Read for Interruptible<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.shared.is_interrupted() {
+        if self.shared.is_ending() {
             return Err(io::Error::other("it was interrupted, and goes on later"));
         }
         self.inner.read(out)

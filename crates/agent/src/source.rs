@@ -1,10 +1,12 @@
 //! Where releases come from: the one thing the agent asks of a repository.
 
+use rustix::fs::OFlags;
 use siding_image::Hasher;
-use siding_repo::{Blob, Release};
+use siding_repo::{Blob, NetLimits, Release};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What a repository offers, as far as this device has checked it.
@@ -18,22 +20,25 @@ pub struct Catalog {
     pub expires: u64,
 }
 
+impl Catalog {
+    /// What is known of a repository that was not looked into yet. Of nothing nothing expires.
+    pub fn empty() -> Self {
+        Self { expires: u64::MAX, ..Self::default() }
+    }
+}
+
 /// A repository.
 pub trait Source: Send + Sync {
     /// Looks for what is new, and checks it. What it learnt survives a power cut once it returned `Ok`.
     fn refresh(&self, now: u64) -> Result<Catalog, SourceError>;
 
     /// What was learnt last, without a look at the network; `None` if that is nothing. It may be past its date.
-    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError>;
+    fn known(&self) -> Result<Option<Catalog>, SourceError>;
 
     /// The bytes of a file, from its beginning, as they come: those that `part` holds of an earlier attempt first.
     /// They are the file's own when the reader has come to its end; before that they may be anyone's.
-    fn fetch<'s>(
-        &'s self,
-        blob: &Blob,
-        part: &Path,
-        rate: Option<u64>,
-    ) -> Result<Box<dyn Read + Send + 's>, SourceError>;
+    fn fetch(&self, blob: &Blob, part: &Path, rate: Option<u64>)
+    -> Result<Box<dyn Read + Send>, SourceError>;
 
     /// What was read of a file is wrong, and nothing that was kept of it is used again. Says whether fetching it anew
     /// at once may bring other bytes.
@@ -86,32 +91,39 @@ impl Source for Folder {
         let unreadable = |path: &Path, error: io::Error| {
             SourceError::new("unreachable", format!("cannot read {}: {error}", path.display()))
         };
-        let mut releases = Vec::new();
+        let limits = NetLimits::default();
+        let (mut releases, mut room) = (Vec::new(), limits.releases_size);
         for entry in fs::read_dir(&dir).map_err(|error| unreadable(&dir, error))? {
             let path = entry.map_err(|error| unreadable(&dir, error))?.path();
             if path.extension().is_none_or(|end| end != "json") {
                 continue;
             }
-            let bytes = read_at_most(&path, MOST).map_err(|error| unreadable(&path, error))?;
-            let wrong = |error| SourceError::new("malformed", format!("{}: {error}", path.display()));
-            releases.push(Release::parse(&bytes).map_err(wrong)?);
+            let most = room.min(limits.release_size);
+            let bytes = read_at_most(&path, most).map_err(|error| unreadable(&path, error))?;
+            room = room.saturating_sub(bytes.len() as u64);
+            // One for a later siding does not keep the others from this one.
+            releases.extend(Release::parse(&bytes));
+            if releases.len() as u64 > limits.releases {
+                let what = format!("{} has more than {} releases", dir.display(), limits.releases);
+                return Err(SourceError::new("too-many", what));
+            }
         }
         releases.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Catalog { releases, version: 1, expires: u64::MAX })
     }
 
-    fn known(&self, now: u64) -> Result<Option<Catalog>, SourceError> {
-        Ok(self.refresh(now).ok())
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
+        self.refresh(0).map(Some)
     }
 
-    fn fetch<'s>(
-        &'s self,
+    fn fetch(
+        &self,
         blob: &Blob,
         _part: &Path,
         _rate: Option<u64>,
-    ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
         let path = self.root.join(&blob.name);
-        let file = File::open(&path).map_err(|error| {
+        let file = open_file(&path).map_err(|error| {
             SourceError::new("unreachable", format!("cannot open {}: {error}", path.display()))
         })?;
         Ok(Box::new(Exact { file, hasher: Hasher::default(), read: 0, blob: blob.clone() }))
@@ -122,12 +134,16 @@ impl Source for Folder {
     }
 }
 
-/// The largest list of a release, in bytes.
-const MOST: u64 = 4 << 20;
+/// Opens a regular file: somebody else made the medium, and a pipe would be waited at for ever.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
 
 fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    open_file(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         Err(io::Error::other(format!("it is longer than {most} bytes")))
     } else {

@@ -3,6 +3,8 @@
 //! Plain values. Everything that is text for people is harmless in a terminal, but not yet escaped for HTML.
 
 use serde::Serialize;
+/// The word in [`View::restart_pending`] for the device itself.
+pub use siding_slot::REBOOT;
 
 /// The device as a person sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -34,7 +36,7 @@ pub struct View {
 /// What all installs together took, since the store was made. None of these ever goes down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Bytes fetched, metadata included.
+    /// Bytes of the patches and images that were installed.
     pub fetched_bytes: u64,
     /// Bytes that full images instead of patches would have been.
     pub full_bytes: u64,

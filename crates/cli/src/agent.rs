@@ -26,7 +26,7 @@ pub(crate) fn check(args: &Check) -> Result<Reply, Failure> {
     let setup = Setup::of(&args.policy)?;
     let passed = setup.look()?;
     if let Some(error) = passed.error {
-        return Err(Failure::failed(error));
+        return Err(Failure::new(code_of(error.code), error));
     }
     offers::reply(&setup, false)
 }
@@ -69,7 +69,7 @@ pub(crate) fn set(args: &Set) -> Result<Reply, Failure> {
 fn passed_reply(passed: &Passed) -> Reply {
     let mut text: String = passed.told.iter().map(|told| told_text(told) + "\n").collect();
     if let Some(error) = &passed.error {
-        text += &format!("the repository cannot be read: {}\n", plain(error));
+        text += &format!("the repository cannot be read: {}\n", plain(&error.message));
     }
     if passed.told.is_empty() && passed.error.is_none() {
         text += "nothing is new\n";
@@ -78,10 +78,30 @@ fn passed_reply(passed: &Passed) -> Reply {
         text += &format!("to use what is installed, restart: {}\n", passed.restart.join(", "));
     }
     let json = json!({
-        "told": passed.told.iter().map(told_json).collect::<Vec<_>>(), "error": passed.error,
+        "told": passed.told.iter().map(told_json).collect::<Vec<_>>(),
+        "error": passed.error.as_ref().map(|error| &error.message),
         "restart": passed.restart, "interrupted": passed.interrupted,
     });
-    Reply::new(text, json).needs_restart(!passed.restart.is_empty())
+    let reply = Reply::new(text, json).needs_restart(!passed.restart.is_empty());
+    let failed = passed.told.iter().filter(|told| told.what == "fail").find_map(|told| told.code.as_deref());
+    match passed.error.as_ref().map(|error| error.code).or(failed) {
+        Some(code) => reply.ends_with(code_of(code)),
+        None => reply,
+    }
+}
+
+/// The exit code for what the agent calls a failure.
+fn code_of(failure: &str) -> Code {
+    match failure {
+        "no-space" => Code::NoSpace,
+        "not-trusted" | "old-epoch" | "expired" | "rollback" | "not-signed" | "mixed" => Code::NotTrusted,
+        "corrupt" | "mismatch" | "malformed" | "wrong-digest" | "wrong-length" | "damaged" => Code::Corrupt,
+        "busy" => Code::Busy,
+        "base-unknown" | "wrong-product" | "needs-newer-siding" | "denied" | "refused" | "no-hook" => {
+            Code::NotForThis
+        }
+        _ => Code::Failed,
+    }
 }
 
 fn told_text(told: &Told) -> String {

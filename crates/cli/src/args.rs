@@ -31,7 +31,8 @@ pub(crate) struct Args {
     pub(crate) verb: Verb,
 }
 
-const EXIT_CODES: &str = "\
+/// What every exit code means, and where to begin; man pages take both apart.
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes: 0 done · 1 failed · 2 usage · 3 not for this device or base · 4 done, restart needed · \
 5 not trusted · 6 corrupt · 7 no space · 8 busy
 
@@ -73,6 +74,8 @@ pub(crate) enum Verb {
     Set(agent::Set),
     #[cfg(feature = "make")]
     Demo(Demo),
+    #[cfg(feature = "make")]
+    Manual(Manual),
 }
 
 impl Verb {
@@ -674,6 +677,20 @@ pub(crate) struct Demo {
     /// Keep the temporary directory, to look around in it
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// Write the man pages and the completions for bash, fish and zsh, for a package
+///
+/// They are laid out as they lie in /usr/share. What is there of the same name is replaced.
+#[cfg(feature = "make")]
+#[derive(Debug, Parser)]
+#[command(after_help = "Example: siding manual share\n         siding manual ~/.local/share")]
+pub(crate) struct Manual {
+    /// The directory that they are put into
+    pub(crate) dir: PathBuf,
+    /// The date in the pages; left out unless given
+    #[arg(long, value_name = "DATE", value_parser = crate::time::parse_created, env = "SOURCE_DATE_EPOCH")]
+    pub(crate) date: Option<u64>,
 }
 
 fn slot_at(text: &str) -> Result<(Slot, PathBuf), String> {

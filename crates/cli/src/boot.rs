@@ -11,14 +11,15 @@ use siding_image::Component;
 use siding_projection::{Projections, Start};
 use siding_slot::{Booted, Slot, State, Store};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Hears the boot loaders first, then changes the record, then tells them what has changed. A start that was counted
 /// already changes nothing in the record.
 pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
     let cmdline = cmdline(&args.started)?;
-    let mut store = Store::open_patiently(&args.store.store, PATIENCE)?;
+    let mut store = siding_agent::open_soon(&args.store.store)?;
     let following = Following::of(store.root());
     let seen = following.seen(store.state(), &cmdline);
     let start = Start::here(store.root(), &notes());
@@ -42,7 +43,13 @@ pub(crate) fn boot(args: &Boot) -> Result<Reply, Failure> {
 
 /// What the kernel was started with. A system that has no such file was started by no boot loader.
 pub(crate) fn cmdline(args: &StartedArgs) -> Result<String, Failure> {
-    let read = |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    // No kernel takes a longer one.
+    const MOST: u64 = 1 << 20;
+    let read = |path: &Path| {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+    };
     match &args.cmdline {
         Some(path) => read(path).map_err(|error| Failure::io("read", path, &error)),
         None => Ok(read(Path::new("/proc/cmdline")).unwrap_or_default()),
@@ -94,6 +101,3 @@ impl Stray {
         json!({ "component": self.component.as_str(), "started": self.started.name(), "active": self.active.name() })
     }
 }
-
-/// How long is waited for another process to let go of the store.
-const PATIENCE: Duration = Duration::from_secs(10);

@@ -125,6 +125,13 @@ pub(crate) fn rollback(args: &Rollback) -> Result<Reply, Failure> {
         let message = "nothing is on trial; name a component to roll it back";
         return Err(Failure::new(Code::NotForThis, message));
     }
+    // To leave what works, and was kept, is to remove it.
+    let kept: Vec<Component> = set.iter().filter(|name| is_kept(store.state(), name)).cloned().collect();
+    if !kept.is_empty() {
+        let policy = crate::agent::policy_of(store.root())?;
+        let by_hand = siding_agent::Removal { policy: &policy, set: &kept, now: now() };
+        by_hand.allowed().map_err(|why| Failure::new(Code::NotForThis, why))?;
+    }
     let moves = moves(store.state(), &set, ComponentState::way_back);
     let write = |store: &mut Store| store.rollback(&set, &args.reason, now());
     let following = Following::of(store.root());
@@ -136,12 +143,18 @@ pub(crate) fn remove(args: &Remove) -> Result<Reply, Failure> {
     let policy = crate::agent::policy_of(store.root())?;
     let by_hand = siding_agent::Removal { policy: &policy, set: &args.components, now: now() };
     // What a person removes does not come back by itself, and stays if the administrator says so.
-    by_hand.note(&store).map_err(|why| Failure::new(Code::NotForThis, why))?;
+    by_hand.allowed().map_err(|why| Failure::new(Code::NotForThis, why))?;
+    by_hand.note(&store)?;
     let moves = moves(store.state(), &args.components, |_| Some(Slot::Base));
     let write = |store: &mut Store| store.remove(&args.components, now());
     let following = Following::of(store.root());
     let changed = change(store, &moves, back(args.restart), &following, write)?;
     Ok(changed.reply("the base is active already; nothing to remove"))
+}
+
+/// Whether a patch is in use, and was confirmed.
+fn is_kept(state: &State, component: &Component) -> bool {
+    state.get(component).is_some_and(|held| held.active != Slot::Base && held.trial.is_none())
 }
 
 /// Where these components go that go anywhere.
@@ -158,9 +171,9 @@ fn back(restart: bool) -> Restarts {
     if restart { Restarts::Back } else { Restarts::Tell }
 }
 
-/// Opens for writing; a store that is not there is named with what to do.
+/// Opens for a change that does not wait for an install; a store that is not there is named with what to do.
 pub(crate) fn open(args: &StoreArgs) -> Result<Store, Failure> {
-    Ok(Store::open(&args.store)?)
+    Ok(siding_agent::open_at_once(&args.store)?)
 }
 
 /// How many restarts a trial gets unless told otherwise.

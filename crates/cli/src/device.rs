@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::forecast;
 use crate::keys;
 use crate::offline::reader;
-use crate::output::Reply;
+use crate::output::{Reply, plain};
 use crate::progress::Show;
 use crate::project::Following;
 use crate::restarts::{Restarts, change};
@@ -53,6 +53,10 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
 fn supersede(args: &Init) -> Result<Reply, Failure> {
     let Init { component, image, version, epoch, retry_denied, .. } = args;
     let store = open(&args.store)?;
+    // Another base drops the patch in use.
+    if store.state().get(component).is_some_and(|held| held.active != Slot::Base) {
+        crate::agent::policy_of(store.root())?.may_remove(component)?;
+    }
     let following = Following::checked(store.root())?;
     let moves = [Move { component: component.clone(), to: Slot::Base }];
     let write = |store: &mut Store| store.supersede(component, version, *epoch, image, *retry_denied, now());
@@ -90,17 +94,29 @@ pub(crate) fn install(args: &Install, mut show: &Show) -> Result<Reply, Failure>
     }
     let what = &args.what;
     let trust = keys::device_trust(&what.trust, &what.store.store)?;
-    let mut store = open(&what.store)?;
+    let mut store = Store::open(&what.store.store)?;
     let following = if args.switch { Following::checked(store.root())? } else { Following::of(store.root()) };
     let before = store.state().clone();
     // What restarts is prepared between the seal and the switch.
     let switch = (args.switch && !args.restart).then(|| terms(&args.trial));
     let request = Request { switch, check: !args.no_check, ..request(what) };
-    let patch = reader(&what.patch)?;
-    let done = siding_agent::install(&mut store, patch, &trust, &Limits::default(), &request, &mut show);
+    let done = loop {
+        let (patch, limits) = (reader(&what.patch)?, Limits::default());
+        match siding_agent::install(&mut store, patch, &trust, &limits, &request, &mut show) {
+            Err(siding_agent::Error::GaveWay) => {
+                drop(store);
+                store = siding_agent::open_after(&what.store.store)?;
+            }
+            done => break done,
+        }
+    };
     if done.is_err() || args.restart {
         // What comes next may fail, and the slot that was written may have been the way back.
-        drop(Store::view(store.root()).map(|now| following.follow_since(&before, &now)));
+        let followed = Store::view(store.root()).map(|now| following.follow_since(&before, &now));
+        let untold = followed.ok().filter(|followed| done.is_err() && !followed.is_complete());
+        if let Some(followed) = untold {
+            eprintln!("siding: {}", plain(followed.text().trim_end()));
+        }
     }
     let done = done?;
     show.finish();
@@ -144,6 +160,8 @@ fn request(args: &InstallArgs) -> Request {
         retry_denied: args.retry_denied,
         memory: args.load.memory,
         rate: args.load.rate,
+        // What comes through a pipe cannot be read again.
+        gives_way: args.patch.is_file(),
         ..Request::at(now())
     }
 }
@@ -205,7 +223,7 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
 
 /// Nothing has to follow: it empties no slot that is in use, and no way back that was not denied.
 pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
-    let freed = open(&args.store)?.vacuum(now())?;
+    let freed = Store::open(&args.store.store)?.vacuum(now())?;
     let mut text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
     for path in &freed.kept {
         text += &format!(

@@ -4,6 +4,7 @@ use crate::output::plain;
 use serde_json::json;
 use siding_patch::Fault;
 use siding_slot::{Kind, Refusal};
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -83,10 +84,21 @@ impl fmt::Display for Failure {
 /// What clap has to say: help and version as they are, errors as JSON if that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let as_json = std::env::args_os().any(|arg| arg == "--json");
+    // clap tells an empty variable as an option without its value.
+    let is_empty = |(name, value): &(OsString, OsString)| {
+        value.is_empty() && name.as_encoded_bytes().starts_with(b"SIDING_")
+    };
+    let empty = std::env::vars_os().find(is_empty).map(|(name, _)| name.to_string_lossy().into_owned());
+    let hint = empty.map(|name| format!("the variable {name} is set and empty; unset it or give it a value"));
     if error.use_stderr() && as_json {
-        return Failure::usage(error.to_string().trim_end()).print(true);
+        let text = error.to_string();
+        let text = hint.map_or_else(|| text.clone(), |hint| format!("{}\n{hint}", text.trim_end()));
+        return Failure::usage(text.trim_end()).print(true);
     }
     let _ = error.print();
+    if let Some(hint) = hint.filter(|_| error.use_stderr()) {
+        eprintln!("\n{hint}");
+    }
     if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
 }
 
@@ -183,7 +195,10 @@ impl From<siding_agent::Error> for Failure {
             Error::Apply(error) => return error.into(),
             Error::Slot(error) => return error.into(),
             Error::Source(_) | Error::Damaged { .. } => Code::Corrupt,
-            Error::Proc { .. } | Error::Checks { .. } => Code::Failed,
+            Error::Proc { .. } | Error::Memory { .. } => Code::Failed,
+            Error::Checks { .. } => Code::Usage,
+            Error::Unpromised { .. } => Code::Corrupt,
+            Error::GaveWay => Code::Busy,
             Error::Expired { .. } | Error::OldEpoch { .. } => Code::NotTrusted,
             _ => Code::NotForThis,
         };

@@ -23,6 +23,8 @@ mod keys;
 mod load;
 #[cfg(feature = "make")]
 mod make;
+#[cfg(feature = "make")]
+mod manual;
 mod offline;
 mod output;
 #[cfg(feature = "make")]
@@ -71,6 +73,8 @@ fn run(args: &Args) -> Result<Reply, Failure> {
         Verb::Demo(_) if args.json => Err(Failure::usage("the demo is a story for people; it has no --json")),
         #[cfg(feature = "make")]
         Verb::Demo(verb) => demo::demo(verb),
+        #[cfg(feature = "make")]
+        Verb::Manual(verb) => manual::manual(verb),
         Verb::Apply(verb) => offline::apply(verb, &show),
         Verb::Verify(verb) if !verb.slot.is_empty() => slots::verify(verb),
         Verb::Verify(verb) => offline::verify(verb, &show),

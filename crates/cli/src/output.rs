@@ -124,14 +124,7 @@ impl Paint {
     }
 }
 
-/// Text from outside, made safe to print: control characters, which could drive a terminal, are spelled out.
-pub(crate) fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
+pub(crate) use siding_run::harmless as plain;
 
 /// A table with aligned columns; numbers are best given right-aligned by the caller.
 pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {

@@ -15,7 +15,7 @@ use siding_slot::{ComponentState, SealedImage, Slot, Snapshot, State, Store, Ver
 /// emptied may be the way back, which boot loaders are told.
 pub(crate) fn verify(args: &Verify) -> Result<Reply, Failure> {
     let root = &args.store.store;
-    let mut store = if args.condemn { Some(Store::open(root)?) } else { None };
+    let mut store = if args.condemn { Some(siding_agent::open_at_once(root)?) } else { None };
     let view = match &store {
         Some(store) => Snapshot::clone(store),
         None => Store::view(root)?,

@@ -44,6 +44,14 @@ pub(crate) fn parse_created(text: &str) -> Result<u64, String> {
     text.parse().or_else(|_| parse(text))
 }
 
+/// The day of that moment in UTC, as `2027-01-31`.
+#[cfg(feature = "make")]
+pub(crate) fn date(at: u64) -> Result<String, String> {
+    let moment = i64::try_from(at).ok().and_then(|at| Timestamp::from_second(at).ok());
+    let moment = moment.ok_or_else(|| format!("expected a date before the year 10000, got {at} seconds"))?;
+    Ok(moment.to_zoned(TimeZone::UTC).date().to_string())
+}
+
 #[cfg(all(test, feature = "make"))]
 mod tests {
     use super::*;
@@ -53,6 +61,8 @@ mod tests {
         assert_eq!(parse("1970-01-02"), Ok(86_400));
         assert_eq!(parse("1970-01-01T01:00:00+01:00"), Ok(0));
         assert_eq!(parse_created("1700000000"), Ok(1_700_000_000));
+        assert_eq!(date(1_700_000_000), Ok("2023-11-14".to_owned()));
+        assert!(date(u64::MAX).is_err());
         assert!(parse("tomorrow").is_err());
         assert!(parse("1960-01-01").is_err());
     }

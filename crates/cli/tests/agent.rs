@@ -133,3 +133,96 @@ fn a_release_is_installed_by_hand_and_what_is_no_release_is_named() {
     ok(&lab, "install fix-a --retry-denied");
     assert_eq!(code(&lab, "fix-a"), "installed");
 }
+
+#[test]
+fn a_plan_for_a_release_installs_nothing() {
+    let lab = lab();
+    ok(&lab, "check");
+    let plan = ok(&lab, "install fix-a --plan");
+    assert!(plan.contains("from 1.0 to 1.0 (a)"), "{plan}");
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0");
+    for (option, setting) in [
+        ("--trust maker.pub", "trust"),
+        ("--no-trial", "trial-tries"),
+        ("--rate 2M", "rate"),
+        ("--no-check", "for the file of a patch"),
+    ] {
+        let refused = fails(&lab, 2, &format!("install fix-a {option}"));
+        assert!(refused.contains(setting), "{refused}");
+    }
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0");
+}
+
+#[test]
+fn a_denial_stays_if_the_release_cannot_be_installed_anyway() {
+    let lab = lab();
+    ok(&lab, "set automatic-install on");
+    ok(&lab, "agent --once");
+    ok(&lab, "rollback lib --reason bad");
+    assert_eq!(code(&lab, "fix-a"), "denied");
+    let release = fs::read_to_string(lab.path("repo/releases/fix-a.json")).unwrap();
+    let paused =
+        release.replacen('{', "{\"standing\":{\"is\":\"paused\",\"reason\":\"it is looked into\"},", 1);
+    fs::write(lab.path("repo/releases/fix-a.json"), paused).unwrap();
+    ok(&lab, "check");
+    assert_eq!(code(&lab, "fix-a"), "denied");
+    let refused = fails(&lab, 3, "install fix-a --retry-denied");
+    assert!(refused.contains("it is looked into"), "{refused}");
+    assert_eq!(code(&lab, "fix-a"), "denied", "it would come back by itself");
+    fs::write(lab.path("repo/releases/fix-a.json"), release).unwrap();
+    ok(&lab, "install fix-a --retry-denied");
+    assert_eq!(code(&lab, "fix-a"), "installed");
+}
+
+#[test]
+fn what_is_kept_is_not_rolled_back_where_removal_is_forbidden() {
+    let lab = lab();
+    ok(&lab, "set automatic-install on");
+    ok(&lab, "agent --once");
+    fs::write(lab.path("etc/admin.toml"), "removal = \"forbidden\"\n").unwrap();
+    let refused = fails(&lab, 3, "rollback lib");
+    assert!(refused.contains("removal is forbidden"), "{refused}");
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (a)");
+}
+
+#[test]
+fn one_pass_says_by_its_exit_code_what_failed() {
+    let lab = lab();
+    ok(&lab, "set automatic-install on");
+    fs::remove_file(lab.path("store/trust/maker.pub")).unwrap();
+    let done = run(&lab, "agent --once").ends_with(5);
+    assert!(done.out.contains("not-trusted"), "{}", done.out);
+    fs::remove_dir_all(lab.path("repo")).unwrap();
+    run(&lab, "agent --once").ends_with(1);
+}
+
+/// A person who asks for something older does not get back what lies between.
+#[test]
+fn an_older_release_that_is_asked_for_stays() {
+    let lab = lab();
+    publish(&lab, "fix-b", "1.0 (b)", "b.siding", "new-b", 200);
+    ok(&lab, "set automatic-install on");
+    ok(&lab, "agent --once");
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (b)");
+    ok(&lab, "remove lib");
+    ok(&lab, "install fix-a");
+    ok(&lab, "agent --once");
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (a)");
+    assert_eq!(code(&lab, "fix-b"), "removed-by-hand");
+}
+
+#[test]
+fn locks_do_not_vanish_with_a_slip() {
+    let lab = lab();
+    ok(&lab, "set automatic-install on");
+    ok(&lab, "agent --once");
+    fs::write(lab.path("etc/admin.toml"), "removal = \"forbidden\"\n").unwrap();
+    fails(&lab, 1, "init lib new-b --version 2.0 --replace");
+    let line = "remove lib";
+    let nowhere = lab.finished(line, lab.command(line).env("SIDING_CONFIG", lab.path("nowhere")));
+    nowhere.ends_with(1).complains(&["SIDING_CONFIG", "nowhere"]);
+    fs::remove_file(lab.path("etc/admin.toml")).unwrap();
+    std::os::unix::fs::symlink(lab.path("nowhere"), lab.path("etc/admin.toml")).unwrap();
+    assert!(fails(&lab, 1, "remove lib").contains("admin.toml"));
+    assert_eq!(said(&lab, "status")["components"][0]["version"], "1.0 (a)");
+}

@@ -61,7 +61,7 @@ fn what_works_is_confirmed_and_who_said_so_is_told() {
 fn without_anybody_to_ask_nothing_is_confirmed() {
     let lab = on_trial("");
     lab.run("health").ends_with(3).complains(&["nobody can say", "store/health.d", "`siding confirm`"]);
-    lab.run("health --checks nowhere").ends_with(1).complains(&["cannot list the health checks in nowhere"]);
+    lab.run("health --checks nowhere").ends_with(2).complains(&["cannot list the health checks in nowhere"]);
     assert_eq!(lab.status("lib")["trial"]["tries_left"], 3);
 }
 

@@ -5,6 +5,7 @@ mod common;
 
 use common::{Lab, changed, noise};
 use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
 
 /// Of seven chunks: nothing of the new image is in the old one, and noise does not pack.
 const SIZE: usize = 13_000_000;
@@ -132,4 +133,40 @@ fn limits_are_kept_to_and_odd_ones_refused() {
     }
     lab.ok("install a.siding --trust maker.pub --switch --memory 8M --nice --rate 100M");
     assert!(lab.current("lib") == lab.read("new-a"));
+}
+
+/// A slow install holds nobody up: what must not wait has the store, and the install goes on from its checkpoint.
+#[test]
+fn a_rollback_does_not_wait_for_an_install() {
+    let lab = Lab::device_of(400_000);
+    lab.write("big", &noise(77, 500_000));
+    lab.diff("old big -o big.siding --to '1.0 (c)'");
+    lab.diff("old new-a -o other.siding --component other --to '1.0 (a)'");
+    lab.ok("init other old --version 1.0");
+    lab.ok("install other.siding --trust maker.pub --switch");
+    let slow = "install big.siding --trust maker.pub --rate 20K";
+    let mut install = lab.command(slow).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until_staging(&lab);
+    lab.ok("confirm other");
+    lab.ok("rollback other --reason bad").says(&["rolled back"]);
+    // It goes on by itself.
+    wait_until_staging(&lab);
+    assert!(install.try_wait().unwrap().is_none());
+    lab.run("install b.siding --trust maker.pub").ends_with(8);
+    install.kill().unwrap();
+    install.wait().unwrap();
+    lab.ok("install big.siding --trust maker.pub --switch");
+    assert!(lab.current("lib") == lab.read("big"));
+    assert!(lab.current("other") == lab.read("old"));
+}
+
+/// Until somebody holds the lock that says that he gives way.
+fn wait_until_staging(lab: &Lab) {
+    let is_held = || {
+        let Ok(file) = std::fs::File::open(lab.path("store/lock.staging")) else { return false };
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_err()
+    };
+    while !is_held() {
+        std::thread::yield_now();
+    }
 }

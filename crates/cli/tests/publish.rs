@@ -26,14 +26,14 @@ fn lab() -> Lab {
     lab.write("new", &changed(&old, 3));
     lab.write("old", &old);
     lab.write("release.toml", RELEASE.as_bytes());
-    lab.ok("publish init repo --keys keys --role root=1/2 --expires timestamp=2d");
+    lab.ok("publish init --repo repo --keys keys --role root=1/2 --expires timestamp=2d");
     lab
 }
 
 const COMMIT: &str = "publish commit release.toml --repo repo --keys keys --sign-with maker.key";
 
 fn listed(lab: &Lab) -> Value {
-    lab.json("publish list repo --keys keys")["releases"].clone()
+    lab.json("publish list --repo repo --keys keys")["releases"].clone()
 }
 
 #[test]
@@ -81,20 +81,22 @@ fn what_is_published_is_changed_by_hand() {
     lab.ok(&format!("publish resume r1 {at}"));
     lab.ok(&format!("publish waves r1 '25% at once' '100% after 12h' {at}")).says(&["25 %"]);
     assert_eq!(listed(&lab)[0]["waves"].as_array().unwrap().len(), 2);
-    lab.ok("publish rotate repo --keys keys --add timestamp --expires root=30d");
-    lab.ok("publish refresh repo --keys keys --all").says(&["renewed"]);
+    lab.ok("publish rotate --repo repo --keys keys --add timestamp --expires root=30d");
+    lab.ok("publish refresh --repo repo --keys keys --all").says(&["renewed"]);
     lab.ok(&format!("publish withdraw r1 --reason 'is bad' {at}"));
     lab.run(&format!("publish resume r1 {at}")).ends_with(2).complains(&["withdrawn", "another name"]);
     assert_eq!(listed(&lab)[0]["reason"], "is bad");
-    assert_eq!(lab.json("publish list repo --keys keys")["root"], 2);
+    assert_eq!(lab.json("publish list --repo repo --keys keys")["root"], 2);
     lab.run(&format!("publish pause r2 --reason x {at}")).ends_with(1).complains(&["r2", "publish list"]);
 }
 
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
     let lab = lab();
-    lab.run("publish init repo --keys keys").ends_with(2).complains(&["there is a repository already"]);
-    lab.run("publish init other --keys keys").ends_with(2).complains(&["another repository's keys"]);
+    lab.run("publish init --repo repo --keys keys")
+        .ends_with(2)
+        .complains(&["there is a repository already"]);
+    lab.run("publish init --repo other --keys keys").ends_with(2).complains(&["another repository's keys"]);
     lab.run("publish plan release.toml --repo nowhere").ends_with(1).complains(&["nowhere"]);
     lab.run("publish make release.toml --repo repo --index 3 --count 3")
         .ends_with(2)
@@ -114,7 +116,7 @@ fn what_is_wrong_is_said_with_its_place() {
         assert!(done.code != Some(0) && done.err.contains(said), "{done}");
     }
     lab.write("keys/root.json", b"{}");
-    lab.run("publish refresh repo --keys keys").ends_with(2).complains(&["root.json"]);
+    lab.run("publish refresh --repo repo --keys keys").ends_with(2).complains(&["root.json"]);
 }
 
 /// A device whose first mirror serves other bytes than were signed gets its release from the second one.

@@ -432,3 +432,11 @@ fn a_patch_that_does_not_make_what_it_promises() {
     device.lab.ok("status").says(&["a      empty"]);
     device.still_takes_a_good_one();
 }
+
+#[test]
+fn an_empty_variable_is_named() {
+    let lab = Lab::device();
+    let line = "install a.siding";
+    let done = lab.finished(line, lab.command(line).env("SIDING_TRUST", ""));
+    done.ends_with(2).complains(&["SIDING_TRUST is set and empty"]);
+}

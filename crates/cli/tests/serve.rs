@@ -101,11 +101,14 @@ fn a_folder_that_is_no_repository_is_refused() {
     assert_eq!(run.status.code(), Some(2));
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(said.contains("it has no metadata/"), "{said}");
+    let run = serve(Path::new("s3://bucket/repo")).output().unwrap();
+    assert_eq!(run.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("is no folder"));
 }
 
 fn serve(repo: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_siding"));
-    command.args(["publish", "serve", "--listen", "127.0.0.1:0"]).arg(repo);
+    command.args(["publish", "serve", "--listen", "127.0.0.1:0", "--repo"]).arg(repo);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

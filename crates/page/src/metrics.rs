@@ -126,7 +126,11 @@ fn activity(out: &mut Out, view: &View) {
 fn totals(out: &mut Out, view: &View) {
     let Some(totals) = &view.totals else { return };
     for (name, help, count) in [
-        ("siding_fetched_bytes_total", "Bytes fetched, metadata included.", totals.fetched_bytes),
+        (
+            "siding_fetched_bytes_total",
+            "Bytes of the patches and images that were installed.",
+            totals.fetched_bytes,
+        ),
         ("siding_full_bytes_total", "Bytes that full images would have been.", totals.full_bytes),
         ("siding_installs_total", "Installs that ended in a sealed slot.", totals.installs),
         ("siding_install_failures_total", "Installs that failed.", totals.failures),

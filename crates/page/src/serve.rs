@@ -146,7 +146,7 @@ impl<L: Listener> Listener for Gate<L> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let place = Arc::clone(&self.room).acquire_owned().await.ok();
         let (io, address) = self.inner.accept().await;
-        (Brief { io, end: Box::pin(tokio::time::sleep(LIFE)), _place: place }, address)
+        (Brief { io, end: Box::pin(tokio::time::sleep(ASK)), answers: false, _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -154,10 +154,13 @@ impl<L: Listener> Listener for Gate<L> {
     }
 }
 
-/// A connection that ends after [`LIFE`], however slowly the other side reads or writes.
+/// A connection that ends if it has not asked something after [`ASK`], and after [`LIFE`] however slowly the other
+/// side reads or writes.
 struct Brief<Io> {
     io: Io,
     end: Pin<Box<Sleep>>,
+    /// Whether it was answered.
+    answers: bool,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -186,6 +189,10 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Brief<Io> {
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Brief<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.answers {
+            self.answers = true;
+            self.end = Box::pin(tokio::time::sleep(LIFE));
+        }
         self.in_time(cx, |io, cx| io.poll_write(cx, buf))
     }
 
@@ -250,7 +257,10 @@ fn unix(path: &Path, mode: u32) -> io::Result<(UnixListener, u64)> {
 /// How many connections are answered at a time.
 const CONNECTIONS: usize = 32;
 
-/// How long a connection lives.
+/// How long a connection may take to ask something.
+const ASK: Duration = Duration::from_secs(5);
+
+/// How long a connection lives once it is answered.
 const LIFE: Duration = Duration::from_secs(60);
 
 /// How long requests have to end once serving stops.

@@ -56,6 +56,15 @@ impl Kind {
     }
 }
 
+/// A path without links, as far as it leads anywhere.
+fn real(path: &Path) -> PathBuf {
+    let known = path.ancestors().find_map(|above| Some((above, std::fs::canonicalize(above).ok()?)));
+    match known.and_then(|(above, real)| Some(real.join(path.strip_prefix(above).ok()?))) {
+        Some(real) => real,
+        None => path.to_owned(),
+    }
+}
+
 /// Reads the text of the file at `path`.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Projection>, Error> {
     let reader = Reader { path, text };
@@ -137,8 +146,8 @@ impl<'a, 'i> Keys<'a, 'i> {
         let component = self.parsed("component", |text: &str| text.parse::<Component>())?;
         let (span, kind) = self.needed("kind", "a text", |value| value.as_str().map(str::to_owned))?;
         let kind = match kind.as_str() {
-            "bind" => Kind::Bind { at: self.path("at")? },
-            "loop" => Kind::Loop { at: self.path("at")?, filesystem: self.filesystem()? },
+            "bind" => Kind::Bind { at: self.mount_place()? },
+            "loop" => Kind::Loop { at: self.mount_place()?, filesystem: self.filesystem()? },
             "grub" => Kind::Grub { file: self.path("file")? },
             "uboot" => Kind::UBoot(self.uboot()?),
             "systemd-boot" => {
@@ -160,6 +169,22 @@ impl<'a, 'i> Keys<'a, 'i> {
         };
         self.nothing_else()?;
         Ok(Projection { component, kind })
+    }
+
+    /// Where something is mounted: neither in the store, whose verbs would take what is mounted for its own, nor above
+    /// it, where it would hide the store.
+    fn mount_place(&mut self) -> Result<PathBuf, Error> {
+        let at = self.path("at")?;
+        let Some(store) = self.reader.path.parent().map(real) else { return Ok(at) };
+        if real(&at).starts_with(&store) || store.starts_with(real(&at)) {
+            let what = format!(
+                "nothing may be mounted in the store {} or above it; got at = {:?}",
+                store.display(),
+                at.display().to_string()
+            );
+            return Err(self.reader.error(self.span.clone(), what));
+        }
+        Ok(at)
     }
 
     fn filesystem(&mut self) -> Result<Option<String>, Error> {

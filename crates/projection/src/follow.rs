@@ -3,8 +3,9 @@
 use crate::config::{Kind, Projection};
 use crate::error::Reason;
 use crate::variables::{Names, Told, Wanted};
-use crate::{io, loader, mount};
+use crate::{loader, mount};
 use siding_image::Component;
+use siding_run::{End, Leftovers, run as run_program};
 use siding_slot::{ComponentState, Slot, Snapshot, State};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -123,17 +124,12 @@ fn command(run: &[String], limit: Duration, subject: &Subject<'_>) -> Result<boo
     command.env("SIDING_BACK", wanted.back.map_or("", Slot::name));
     command.env("SIDING_TRIES", wanted.tries.map_or_else(String::new, |tries| tries.to_string()));
     let program = Path::new(program);
-    match io::run(&mut command, limit).map_err(Reason::io("run", program))? {
-        Some(status) if status.success() => Ok(true),
-        Some(status) => Err(Reason::file(program, format!("it ended with {status}; what it said is above"))),
-        None => {
-            let seconds = limit.as_secs();
-            Err(Reason::file(
-                program,
-                format!(
-                    "it took longer than {seconds} s and was killed; give it more with `seconds = N`, or mend it"
-                ),
-            ))
+    let ran = run_program(command, limit, Leftovers::Keep);
+    match ran.end {
+        End::Code(0) => Ok(true),
+        End::Limit(_) => {
+            Err(Reason::file(program, format!("{ran}; give it more time with `seconds = N`, or mend it")))
         }
+        _ => Err(Reason::file(program, ran.to_string())),
     }
 }

@@ -4,30 +4,34 @@
 //! finds them by the blocks they have. Only sectors that differ are written.
 
 use crate::grub::SECTOR;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
-use rustix::process::{Pid, PidfdFlags};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 /// All of a file.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// All of a file that may be missing.
+/// All of a text file that may be missing, of at most 16 MiB.
 pub(crate) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+    const MOST: u64 = 16 << 20;
+    // A pipe would be waited at for ever.
+    let file =
+        match OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+    let mut bytes = Vec::new();
+    file.take(MOST.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {MOST} bytes")));
     }
+    Ok(Some(bytes))
 }
 
 /// A part of a file or block device. A character device, which raw flash is, is refused: it has to be erased.
@@ -175,33 +179,4 @@ pub(crate) fn put(mount: &OwnedFd, at: &Path, beneath: bool) -> io::Result<()> {
     let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     flags.set(BENEATH, beneath);
     Ok(rustix::mount::move_mount(mount, "", CWD, at, flags)?)
-}
-
-/// Runs a program to its end, without input and with its output going where our errors go. `None` if it took longer
-/// than `limit`; it and what it started in its group are killed then.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let output = std::io::stderr();
-    let output = std::os::fd::AsFd::as_fd(&output).try_clone_to_owned()?;
-    let mut child = command.stdin(Stdio::null()).stdout(output).process_group(0).spawn()?;
-    let pid = Pid::from_child(&child);
-    if !ends_within(pid, limit)? {
-        rustix::process::kill_process_group(pid, rustix::process::Signal::KILL)?;
-        child.wait()?;
-        return Ok(None);
-    }
-    child.wait().map(Some)
-}
-
-fn ends_within(pid: Pid, limit: Duration) -> io::Result<bool> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    let deadline = std::time::Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
-        let left = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
-        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left)) {
-            Err(rustix::io::Errno::INTR) => {}
-            ended => return Ok(ended? > 0),
-        }
-    }
 }

@@ -5,6 +5,7 @@
 use crate::error::Reason;
 use crate::io;
 use siding_image::{Component, Kind};
+use siding_run::{End, Leftovers, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -99,16 +100,14 @@ fn loop_mount(image: &Path, filesystem: Option<&str>, at: &Path) -> Result<(), R
     }
     let options = if io::device_number(image).is_some() { "ro,nodev" } else { "ro,nodev,loop" };
     command.args(["-o", options]).arg(image).arg(at);
-    match io::run(&mut command, LIMIT).map_err(Reason::io("run", Path::new("mount")))? {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Reason::file(
-            image,
-            format!(
-                "`mount` ended with {status}; what it said is above; see that the kernel has loop devices and the \
-                 filesystem"
-            ),
-        )),
-        None => Err(Reason::file(image, format!("`mount` took longer than {} s", LIMIT.as_secs()))),
+    let ran = run(command, LIMIT, Leftovers::Keep);
+    match ran.end {
+        End::Code(0) => Ok(()),
+        End::Code(_) => {
+            let what = format!("`mount`: {ran}; see that the kernel has loop devices and the filesystem");
+            Err(Reason::file(image, what))
+        }
+        _ => Err(Reason::file(image, format!("`mount`: {ran}"))),
     }
 }
 

@@ -288,14 +288,14 @@ fn a_command_is_told_all_and_its_failure_keeps_no_other_back() {
          $SIDING_IMAGE > {}",
         told.display()
     );
-    let projections = device.projections(&["exit 3", "grub", &tell]);
+    let projections = device.projections(&["echo no such luck; exit 3", "grub", &tell]);
     let Err(Error::Failed { done, failures }) = projections.apply(&device.store) else {
         panic!("no failure")
     };
     assert_eq!((done.len(), failures.len()), (2, 1));
     let message = failures[0].to_string();
     assert!(
-        message.starts_with("root-fs: command sh does not follow the record: sh: it ended with"),
+        message.starts_with("root-fs: command sh does not follow the record: sh: exit code 3: no such luck"),
         "{message}"
     );
     let image = device.store.image_path(&name(), Slot::A);
@@ -309,7 +309,7 @@ fn a_command_that_hangs_is_killed() {
     // What it started dies with it, else this test would wait for it.
     let projections = device.projections(&["cat /dev/zero > /dev/null & cat /dev/zero > /dev/null"]);
     let error = projections.apply(&device.store).expect_err("a failure").to_string();
-    assert!(error.contains("longer than 1 s and was killed"), "{error}");
+    assert!(error.contains("still running after 1 s, killed"), "{error}");
 }
 
 #[test]
@@ -354,4 +354,25 @@ fn without_a_file_nothing_follows() {
     let none = Projections::load(&device.file("store")).expect("projections");
     assert!(none.is_empty());
     assert_eq!(none.apply(&device.store).expect("nothing"), []);
+}
+
+#[test]
+fn nothing_is_mounted_in_the_store_or_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    std::fs::create_dir_all(store.join("current")).unwrap();
+    std::os::unix::fs::symlink(&store, dir.path().join("link")).unwrap();
+    let parse = |kind: &str, at: &Path| {
+        let text = format!("[[projection]]\ncomponent = \"app\"\nkind = {kind:?}\nat = {at:?}\n");
+        Projections::parse(&store.join("projections.toml"), &text)
+    };
+    let inside = [store.join("components"), store.join("not/there/yet"), dir.path().join("link/current")];
+    for at in inside.iter().chain([&store, &dir.path().to_owned(), &PathBuf::from("/")]) {
+        for kind in ["bind", "loop"] {
+            let error = parse(kind, at).unwrap_err().to_string();
+            assert!(error.contains("line 1") && error.contains("nothing may be mounted"), "{error}");
+        }
+    }
+    parse("bind", &dir.path().join("beside")).unwrap();
+    parse("bind", &dir.path().join("store-beside")).unwrap();
 }

@@ -1,6 +1,7 @@
 //! The device's side: what is published, verified, and the bytes of it.
 
 mod download;
+mod known;
 mod load;
 mod mirrors;
 mod store;
@@ -60,7 +61,7 @@ pub struct Catalog {
     pub releases: Vec<Release>,
     /// Counts what was published: the version of TUF's snapshot.
     pub version: u64,
-    /// When the first of the metadata expires, in seconds since 1970.
+    /// When the first of the metadata expires or did, in seconds since 1970.
     pub expires: u64,
 }
 
@@ -100,28 +101,6 @@ impl Client {
             self.mirrors.failed(i);
         }
         Err(Error::of_mirrors("the repository's metadata", tried))
-    }
-
-    /// What was verified last, verified again from disk, without the network. None if nothing was, or if a new root
-    /// has since taken the trust from it.
-    pub fn known(&self, now: u64) -> Result<Option<Catalog>, Error> {
-        let held = self.store.load(&self.root)?;
-        let (Some(docs), Some((_, base))) = (held.docs, self.mirrors.in_order().next()) else {
-            return Ok(None);
-        };
-        let (repository, _) = load::load(held.roots.latest(), base, Origin::Held(docs), &self.limits, None);
-        let repository = repository?;
-        let verified = verified(&repository);
-        if let Some(seen) = &held.seen {
-            seen.allows(&Seen::of(&verified))?;
-        }
-        let expires = verified.expires(now)?;
-        let releases = self.releases(&repository, |name, target| {
-            let lost =
-                || Error::Damaged { path: PathBuf::from(name), why: "it is not in the datastore".to_owned() };
-            self.store.release(target).ok_or_else(lost)
-        })?;
-        Ok(Some(Catalog { releases, version: repository.snapshot().signed.version.get(), expires }))
     }
 
     /// Release documents that the last refresh or [`Client::known`] left out of the catalog, because this siding
@@ -214,7 +193,7 @@ impl Client {
         if let Some(seen) = &held.seen {
             seen.allows(&new)?;
         }
-        let expires = verified.expires(now)?;
+        let expires = verified.holds(now)?;
         let mut digests = Vec::new();
         let mut room = self.limits.releases_size;
         let releases = self.releases(repository, |name, digest| {

@@ -174,6 +174,13 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A release document that the device has seen is lost or damaged; all else that it remembers is whole.
+    Incomplete {
+        /// Where it should be.
+        path: PathBuf,
+        /// Which one.
+        name: String,
+    },
     /// Another process is at work on the same datastore.
     Busy {
         /// Which.
@@ -227,6 +234,7 @@ impl Error {
             Self::Store { kind, .. } if is_full(*kind) => "no-space",
             Self::Store { .. } => "store",
             Self::Damaged { .. } => "damaged",
+            Self::Incomplete { .. } => "incomplete",
             Self::Busy { .. } => "busy",
         }
     }
@@ -243,9 +251,11 @@ impl Error {
             | Self::WrongLength { .. }
             | Self::TooLong { .. }
             | Self::TooMany { .. } => Fault::Trust,
-            Self::Setup { .. } | Self::Store { .. } | Self::Damaged { .. } | Self::Busy { .. } => {
-                Fault::Device
-            }
+            Self::Setup { .. }
+            | Self::Store { .. }
+            | Self::Damaged { .. }
+            | Self::Incomplete { .. }
+            | Self::Busy { .. } => Fault::Device,
             _ => Fault::Network,
         }
     }

@@ -48,6 +48,7 @@ mod http;
 mod limits;
 #[cfg(feature = "make")]
 pub mod make;
+mod names;
 mod release;
 #[cfg(test)]
 mod testing;

@@ -20,7 +20,7 @@ pub const FORMAT: u32 = 1;
 pub struct Release {
     /// [`FORMAT`].
     pub format: u32,
-    /// Its name, such as `2026-11-webkit`: a letter or digit, then letters, digits, `.`, `_`, `-`, at most 64.
+    /// Its name, such as `2026-11-webkit`: a letter or digit, then letters, digits, `.`, `_`, `-`, at most 100.
     pub id: String,
     /// One line for people.
     pub title: String,

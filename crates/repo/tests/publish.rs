@@ -173,7 +173,16 @@ fn publishing_again_changes_the_release_or_does_nothing() {
     assert!(!again.changed && again.was_there);
     assert_eq!(files_below(&lab.path), before);
 
+    // A file that was lost is put back.
+    let lost = before.keys().find(|name| name.to_string_lossy().contains(".blobs/")).unwrap();
+    fs::remove_file(lab.path.join(lost)).unwrap();
+    let again = make::commit(&plan, &lab.files, &lab.keys(), &[lab.patch_key()], NOW + 1000).unwrap();
+    assert_eq!((again.changed, again.signed.0), (false, 1));
+    assert_eq!(files_below(&lab.path), before);
+
+    // The waves may have been changed by hand meanwhile.
     let mut draft = lab.draft();
+    draft.title = "Another title".to_owned();
     draft.waves.clear();
     let changed = Plan::new(&draft, &common::Diff).unwrap();
     fs::remove_dir_all(lab.path.join("work")).unwrap();
@@ -181,7 +190,8 @@ fn publishing_again_changes_the_release_or_does_nothing() {
     assert!(done.changed);
     assert_eq!(done.signed.0, 0, "what is published is not signed again");
     let (_, release) = lab.load("2026-11-openssl");
-    assert_eq!((release.published, release.waves.len()), (NOW, 0));
+    assert_eq!((release.published, release.title.as_str()), (NOW, "Another title"));
+    assert!(!release.waves.is_empty());
     // Another key's signature is another file.
     let other = siding_patch::PrivateKey::from_seed(&[8; 32]);
     let error = make::commit(&changed, &lab.files, &lab.keys(), &[other], NOW).unwrap_err();

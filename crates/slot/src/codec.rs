@@ -1,7 +1,7 @@
 //! The record's payload: a state, and the end of the log, as deterministic CBOR.
 //!
 //! `docs/design.md` ("The record") is the definition. Decoding accepts exactly what encoding gives, and only
-//! states in which every component has its base and an active image.
+//! states in which every component has its base or two places, and an active image.
 
 use crate::log::{LogEntry, Numbered, Tail};
 use crate::state::{

@@ -102,6 +102,17 @@ pub(crate) fn verify(device: &mut Device, fleet: &Fleet<'_>) {
     }
     // Who installs by itself has the newest in the end, whatever went wrong on the way.
     if letter != "d" && (!device.traits.off || device.by_hand) {
-        device.wrong.push(format!("it runs {letter} in the end, not d: {}", device.said.trim()));
+        let (said, remembers) = (device.said.trim().to_owned(), remembers(device));
+        device.wrong.push(format!("it runs {letter} in the end, not d: {said}\n{remembers}"));
     }
+}
+
+/// What its agent did last, and means to do.
+fn remembers(device: &Device) -> String {
+    let read =
+        |name: &str| std::fs::read_to_string(device.dir.join("store/agent").join(name)).unwrap_or_default();
+    let history = read("history.jsonl");
+    let last: Vec<&str> = history.lines().rev().take(12).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    format!("{}\n{}", last.join("\n"), read("state.json"))
 }

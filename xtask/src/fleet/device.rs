@@ -303,7 +303,9 @@ impl Device {
         self.took = started.elapsed();
         let well = matches!(ended.code, Some(0 | 4));
         if words[0] == "agent" {
-            self.next = if well { self.noted().unwrap_or(hour + 1).max(hour + 1) } else { hour + 1 };
+            // One that ended by itself has noted when it looks next, whatever it found.
+            let noted = if ended.killed { None } else { self.noted() };
+            self.next = noted.unwrap_or(hour + 1).max(hour + 1);
         }
         if !well {
             self.failures += u64::from(!ended.killed);

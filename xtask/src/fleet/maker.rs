@@ -41,7 +41,7 @@ impl Maker {
             maker.image(&format!("{base}-d"), "3.0.22", &format!("{base} d"))?;
         }
         maker.full = size_of(&maker.dir.join("images/3.0.20-b"))?;
-        maker.run("publish init repo --keys keys --expires timestamp=60d --expires snapshot=60d")?;
+        maker.run("publish init --repo repo --keys keys --expires timestamp=60d --expires snapshot=60d")?;
         maker.run("keygen release")?;
         Ok(maker)
     }
@@ -82,7 +82,7 @@ impl Maker {
 
     /// Starts the web server and says where it is.
     pub(crate) fn serve(&self) -> Result<String> {
-        let mut command = self.command("publish serve repo --listen 127.0.0.1:0");
+        let mut command = self.command("publish serve --repo repo --listen 127.0.0.1:0");
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| format!("the server: {e}"))?;
         let mut line = String::new();
         let out = child.stdout.take().ok_or("the server has no output")?;

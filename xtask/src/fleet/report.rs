@@ -64,7 +64,7 @@ impl Report {
             ),
             ("of these killed by SIGKILL".to_owned(), self.kills.to_string()),
             (
-                "failed by themselves and tried again".to_owned(),
+                "ended with an error, their own or the network's, and tried again".to_owned(),
                 sum(fleet, |device| device.failures).to_string(),
             ),
             ("safe after, half of those that install by themselves".to_owned(), after(50)),

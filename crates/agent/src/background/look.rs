@@ -5,7 +5,7 @@ use super::{Agent, Look, kept};
 use crate::Error;
 use crate::memory::{Memory, Told, device_id};
 use crate::policy::Policy;
-use crate::source::Catalog;
+use crate::source::{Catalog, SourceError};
 use std::path::Path;
 
 impl Agent<'_> {
@@ -14,16 +14,19 @@ impl Agent<'_> {
         &self,
         look: Look,
         told: &mut Vec<Told>,
-    ) -> Result<(Option<Catalog>, Option<String>), Error> {
+    ) -> Result<(Option<Catalog>, Option<SourceError>), Error> {
         let now = (self.clock)();
         let memory = Memory::load(self.store).map_err(kept)?;
         let wanted = match look {
             Look::Now => true,
-            Look::IfDue => self.policy.values.automatic_check && memory.next.is_none_or(|next| next <= now),
+            Look::IfDue => {
+                memory.check_asked
+                    || self.policy.values.automatic_check && memory.next.is_none_or(|next| next <= now)
+            }
             Look::Not => false,
         };
         if !wanted {
-            return Ok((self.source.known(now).unwrap_or_default(), None));
+            return Ok((self.source.known().unwrap_or_default(), None));
         }
         self.show("checking", None, None);
         match self.source.refresh(now) {
@@ -33,26 +36,29 @@ impl Agent<'_> {
             }
             Err(error) => {
                 let errors = memory.errors.saturating_add(1);
+                let next = now.saturating_add(wait(self.store, "look", errors));
                 let note = |memory: &mut Memory| {
                     (memory.tried, memory.errors, memory.error) =
                         (Some(now), errors, Some(error.message.clone()));
-                    memory.next = Some(now.saturating_add(wait(self.store, "look", errors)));
+                    (memory.next, memory.check_asked) = (Some(next), false);
                 };
                 Memory::update(self.store, note).map_err(kept)?;
                 if memory.error.as_ref() != Some(&error.message) {
                     let line = self.line("check", "", &error.message);
                     told.push(Told { code: Some(error.code.to_owned()), ..line });
                 }
-                Ok((self.source.known(now).unwrap_or_default(), Some(error.message)))
+                Ok((self.source.known().unwrap_or_default(), Some(error)))
             }
         }
     }
 
     fn note_success(&self, catalog: &Catalog, now: u64) -> Result<(), Error> {
         let known = |id: &String| catalog.releases.iter().any(|release| release.id == *id);
+        let next = next_check(self.store, self.policy, now);
         let note = |memory: &mut Memory| {
             (memory.tried, memory.succeeded, memory.errors, memory.error) = (Some(now), Some(now), 0, None);
-            memory.next = Some(next_check(self.store, self.policy, now));
+            (memory.next, memory.check_asked) = (Some(next), false);
+            memory.decided.retain(|id, _| known(id));
             memory.failed.retain(|id, _| known(id));
             memory.asked.retain(known);
         };

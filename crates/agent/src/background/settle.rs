@@ -1,13 +1,14 @@
 //! What a switch began is brought to its end: restarts, checks, keeping or leaving.
 
-use super::stage::PATIENCE;
 use super::{Agent, kept};
 use crate::Error;
 use crate::health::{self, Checks, Health, health};
 use crate::memory::{Memory, Pending, Told};
 use crate::restart::{Move, Plan};
+use crate::way::open_soon;
 use siding_image::Component;
 use siding_slot::{REBOOT, Snapshot, Store};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Agent<'_> {
@@ -43,16 +44,17 @@ impl Agent<'_> {
         if moves.len() != switching.to.len() {
             return Memory::update(self.store, |memory| memory.switching = None).map(drop).map_err(kept);
         }
-        (self.follow)(&view);
-        let waits = memory.pending.is_some_and(|pending| {
-            pending.boot == self.boot
-                && moves.iter().all(|one| pending.components.contains(one.component.as_str()))
-        });
-        if waits && self.policy.values.restart == crate::policy::RestartWhen::Boot {
-            return Memory::update(self.store, |memory| memory.switching = None).map(drop).map_err(kept);
+        {
+            // What follows is told under the lock, so that nobody tells it something newer before.
+            let store = open_soon(self.store)?;
+            (self.follow)(&store);
         }
-        let plan = Plan::prepare(&view, &moves, self.host)?;
-        self.restart(plan, &switching.release, told)
+        self.note_switched(&switching)?;
+        if !switching.restart {
+            return Ok(());
+        }
+        let plan = Plan::prepare_with(&view, &moves, &switching.words, self.host)?;
+        self.restart(plan, &switching.release, &switching.components(), told)
     }
 
     /// A person wants what waits for a restart to be used now. The device itself is not restarted.
@@ -68,10 +70,11 @@ impl Agent<'_> {
         let moves: Vec<Move> =
             moves.map(|(name, held)| Move { component: name.clone(), to: held.active }).collect();
         let reboot = |word: &String| word == REBOOT;
-        let words = pending.words.iter().filter(|word| !reboot(word)).count();
-        if words > 0 {
-            let plan = Plan::prepare(&view, &moves, self.host)?;
-            self.restart(plan, "", told)?;
+        let words: Vec<String> = pending.words.iter().filter(|word| !reboot(word)).cloned().collect();
+        if !words.is_empty() {
+            let plan = Plan::prepare_with(&view, &moves, &words, self.host)?;
+            let components: Vec<Component> = moves.into_iter().map(|one| one.component).collect();
+            self.restart(plan, "", &components, told)?;
         }
         let done = |memory: &mut Memory| {
             memory.restart_asked = false;
@@ -116,14 +119,37 @@ impl Agent<'_> {
             let others = rest.iter().map(|(name, _)| (*name).clone()).collect();
             self.check_health(release, &names, others, told)?;
         }
+        // Those that were not asked about are asked about once they run.
+        let later = rest.iter().map(|(name, _)| *name).filter(|name| mine(name) && !waits(name));
+        let later: BTreeSet<String> = later.map(ToString::to_string).collect();
+        let runs_another = later.iter().any(|name| self.not_started.iter().any(|one| one.as_str() == name));
         let over = |memory: &mut Memory| {
             memory.switching = None;
-            memory.pending = memory.pending.take().filter(|pending| pending.boot == self.boot);
+            memory.pending = match memory.pending.take() {
+                pending if later.is_empty() => pending.filter(|pending| pending.boot == self.boot),
+                pending => Some(self.asked_later(pending, later, runs_another)),
+            };
         };
         if memory.switching.is_some() || memory.pending.is_some_and(|pending| pending.boot != self.boot) {
             Memory::update(self.store, over).map_err(kept)?;
         }
         Ok(())
+    }
+
+    /// What waits, with these too: for the next start of the device if this one runs another slot of theirs, or for
+    /// this one to be counted.
+    fn asked_later(&self, before: Option<Pending>, later: BTreeSet<String>, next_start: bool) -> Pending {
+        let before = before.unwrap_or_else(|| Pending {
+            words: Vec::new(),
+            components: BTreeSet::new(),
+            boot: String::new(),
+        });
+        if before.boot == self.boot {
+            let components = before.components.into_iter().chain(later).collect();
+            return Pending { components, ..before };
+        }
+        let boot = if next_start { self.boot.clone() } else { String::new() };
+        Pending { words: vec![REBOOT.to_owned()], components: later, boot }
     }
 
     fn check_health(
@@ -150,7 +176,7 @@ impl Agent<'_> {
             Ok(_) => {}
             // Nobody is there to ask: that all was restarted has to do.
             Err(Error::NoChecks { .. }) => {
-                let mut store = Store::open_patiently(self.store, PATIENCE)?;
+                let mut store = open_soon(self.store)?;
                 let entries = store.confirm(names, (self.clock)())?;
                 (self.follow)(&store);
                 if !entries.is_empty() {
@@ -162,11 +188,20 @@ impl Agent<'_> {
         Ok(())
     }
 
-    /// Leaves what the noted switch put on trial.
-    pub(super) fn leave_trial(&self, release: &str, reason: &str, told: &mut Vec<Told>) -> Result<(), Error> {
-        let memory = Memory::load(self.store).map_err(kept)?;
-        let names = memory.switching.iter().flat_map(|switching| switching.to.keys());
-        let set: Vec<Component> = names.filter_map(|name| name.parse().ok()).collect();
+    /// Leaves those of these components that are on trial.
+    pub(super) fn leave_trial(
+        &self,
+        release: &str,
+        components: &[Component],
+        reason: &str,
+        told: &mut Vec<Told>,
+    ) -> Result<(), Error> {
+        let view = Store::view(self.store)?;
+        let on_trial = |name: &&Component| view.state().get(name).is_some_and(|held| held.trial.is_some());
+        let set: Vec<Component> = components.iter().filter(on_trial).cloned().collect();
+        if set.is_empty() {
+            return Ok(());
+        }
         let write = |store: &mut Store| store.health_failed(&set, reason, (self.clock)());
         let left = health::leave_by(self.store, &set, self.host, write, &mut |store| (self.follow)(store))?;
         if !left.entries.is_empty() {

@@ -6,16 +6,17 @@ use crate::check::check_for_switch;
 use crate::decide::{Change, Decision, Way};
 use crate::memory::{self, Memory};
 use crate::shared::{Interruptible, Shared};
+use crate::source::Catalog;
+use crate::way::{open_after, open_soon};
 use crate::{Error, Outcome, Request, durable, install};
 use siding_apply::Progress;
 use siding_patch::{Fault, Limits};
-use siding_repo::Blob;
+use siding_repo::{Blob, Item};
 use siding_slot::{Slot, Store};
+use std::ffi::OsStr;
 use std::fs;
-use std::time::{Duration, Instant};
-
-/// How long is waited for another process to let go of the store.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+use std::path::Path;
+use std::time::Instant;
 
 impl Agent<'_> {
     /// The slot that holds a component's image, sealed; it is brought there if need be.
@@ -31,7 +32,7 @@ impl Agent<'_> {
     /// An image that is damaged is no image any more; the next decision is to bring it anew.
     fn make_sure(&self, change: &Change<'_>, slot: Slot) -> Result<Slot, Trouble> {
         let component = &change.item.component;
-        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        let mut store = open_soon(self.store)?;
         match check_for_switch(&store, component, slot) {
             Ok(()) => Ok(slot),
             Err(Error::Damaged { damage, .. }) => {
@@ -61,10 +62,11 @@ impl Agent<'_> {
         };
         let trust = self.trust.ok_or_else(nobody)?;
         let begun = Instant::now();
-        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        let mut store = open_soon(self.store)?;
         let request = Request {
             product: values.product.clone(),
             memory: values.memory,
+            gives_way: true,
             promised: Some((item.component.clone(), item.target.identity())),
             ..Request::at((self.clock)())
         };
@@ -77,10 +79,14 @@ impl Agent<'_> {
             (self.follow)(&store);
             match done {
                 Ok(done) => break done,
-                Err(_) if self.shared.is_interrupted() => return Err(Trouble::interrupted()),
+                Err(_) if self.shared.is_ending() => return Err(Trouble::interrupted()),
+                Err(Error::GaveWay) => {
+                    drop(store);
+                    store = open_after(self.store)?;
+                }
                 // Another mirror may have the right ones; what was written goes on from its checkpoint.
                 Err(error) if speaks_against_bytes(&error) && self.source.refuse(blob, &part)? => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(no_room(error.into(), blob, item, &part)),
             }
         };
         if done.outcome == Outcome::WasActive {
@@ -99,6 +105,40 @@ impl Agent<'_> {
         Memory::update(self.store, count).map_err(kept)?;
         Ok(done.slot)
     }
+}
+
+impl Agent<'_> {
+    /// Removes what was fetched of files that nothing would fetch any more.
+    pub(super) fn sweep_parts(&self, catalog: &Catalog) {
+        let parts = memory::path(self.store, "parts");
+        let Ok(entries) = fs::read_dir(&parts) else { return };
+        let Ok(decisions) = Store::view(self.store).map_err(Error::from).and_then(|view| {
+            let decisions = self.decide(&view, catalog)?;
+            Ok(decisions.all.iter().flat_map(|decision| decision.changes.clone()).collect::<Vec<_>>())
+        }) else {
+            return;
+        };
+        let wanted = |name: &OsStr| {
+            decisions.iter().any(|change| match change.way {
+                Way::Ready(_) => false,
+                Way::Patch(blob) | Way::Full(blob) => name.to_str() == Some(&blob.sha256.to_string()),
+            })
+        };
+        for entry in entries.flatten().filter(|entry| !wanted(&entry.file_name())) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Where there is no room, what was fetched is not to take more of it; and it is said how much there must be.
+fn no_room(mut trouble: Trouble, blob: &Blob, item: &Item, part: &Path) -> Trouble {
+    if trouble.code != "no-space" {
+        return trouble;
+    }
+    let _ = fs::remove_file(part);
+    let image = trouble.needs.unwrap_or(item.target.size);
+    trouble.needs = Some(image.saturating_add(blob.length));
+    trouble
 }
 
 /// Whether an install failed because of what the bytes of the patch are, and not of how they came.

@@ -1,12 +1,12 @@
 //! The switch to what a release brought, and the way back from one that was withdrawn.
 
-use super::stage::PATIENCE;
 use super::{Agent, Trouble, kept};
 use crate::Error;
 use crate::decide::{Decision, Leave};
 use crate::health;
 use crate::memory::{Memory, Pending, Switching, Told};
 use crate::restart::{Move, Plan, Restarted, restart_list};
+use crate::way::open_soon;
 use siding_image::Component;
 use siding_slot::{REBOOT, Slot, Store, TrialTerms};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ impl Agent<'_> {
         told: &mut Vec<Told>,
     ) -> Result<(), Trouble> {
         let id = &decision.release.id;
-        let mut store = Store::open_patiently(self.store, PATIENCE)?;
+        let mut store = open_soon(self.store)?;
         let moves: Vec<Move> =
             to.iter().map(|(component, to)| Move { component: component.clone(), to: *to }).collect();
         let words = restart_list(store.state(), &moves);
@@ -37,17 +37,10 @@ impl Agent<'_> {
             .changes
             .iter()
             .map(|change| (change.item.component.to_string(), change.item.target.digest.to_string()));
-        let switching = Switching { release: id.clone(), to: digests.collect(), restarted: false };
-        let components: BTreeSet<String> = to.iter().map(|(component, _)| component.to_string()).collect();
-        let pending = Pending { words, components, boot: self.boot.clone() };
-        let note = |memory: &mut Memory| {
-            memory.switching = Some(switching);
-            // What only a restart of the device, or one that is asked for, brings into use is not tried out before.
-            if waits {
-                memory.pending = Some(merged(memory.pending.take(), pending));
-            }
-        };
-        Memory::update(self.store, note).map_err(kept)?;
+        let (release, to_digests) = (id.clone(), digests.collect());
+        let switching = Switching { release, to: to_digests, words, waits, restart, restarted: false };
+        let noted = Some(switching.clone());
+        Memory::update(self.store, |memory| memory.switching = noted).map_err(kept)?;
         self.show("switching", Some(id), None);
         store.switch_to(to, self.terms(waits), (self.clock)())?;
         (self.follow)(&store);
@@ -58,27 +51,52 @@ impl Agent<'_> {
             .map(|change| format!("{} {}", change.item.component, change.item.target.version))
             .collect();
         told.push(self.line("install", id, &format!("switched to {}", names.join(", "))));
+        self.note_switched(&switching)?;
         let count = |memory: &mut Memory| {
             memory.failed.remove(id);
             // Who asked for it by hand wants it again. One that came by itself may be left again, and then what was
             // removed before it must not come back in its place.
             if memory.asked.remove(id) {
                 for change in &decision.changes {
-                    memory.removed.remove(change.item.component.as_str());
+                    // Who asks for something older does not want back what is between.
+                    if memory
+                        .unwanted(&change.item.component)
+                        .is_none_or(|removed| removed <= change.item.target.version)
+                    {
+                        memory.removed.remove(change.item.component.as_str());
+                    }
                 }
             }
         };
         Memory::update(self.store, count).map_err(kept)?;
         match plan {
-            Some(plan) => Ok(self.restart(plan, id, told)?),
-            None => {
-                Ok(Memory::update(self.store, |memory| memory.switching = None).map(drop).map_err(kept)?)
-            }
+            Some(plan) => Ok(self.restart(plan, id, &switching.components(), told)?),
+            None => Ok(()),
         }
     }
 
-    /// Restarts; what could not be started again speaks against what is on trial.
-    pub(super) fn restart(&self, plan: Plan, release: &str, told: &mut Vec<Told>) -> Result<(), Error> {
+    /// A switch that was noted was made. What only a restart of the device, or one that is asked for, brings into use
+    /// is not tried out before.
+    pub(super) fn note_switched(&self, switching: &Switching) -> Result<(), Error> {
+        let components = switching.to.keys().cloned().collect();
+        let pending = Pending { words: switching.words.clone(), components, boot: self.boot.clone() };
+        let note = |memory: &mut Memory| {
+            if switching.waits {
+                memory.pending = Some(merged(memory.pending.take(), pending));
+            }
+            memory.switching = memory.switching.take().filter(|switching| switching.restart);
+        };
+        Memory::update(self.store, note).map(drop).map_err(kept)
+    }
+
+    /// Restarts for these components; what could not be started again speaks against those of them that are on trial.
+    pub(super) fn restart(
+        &self,
+        plan: Plan,
+        release: &str,
+        components: &[Component],
+        told: &mut Vec<Told>,
+    ) -> Result<(), Error> {
         self.show("restarting", Some(release), None);
         let restarted = plan.carry_out();
         if restarted != (Restarted { unseen: restarted.unseen, ..Restarted::default() }) {
@@ -86,7 +104,7 @@ impl Agent<'_> {
         }
         if let Some(failed) = restarted.failed.first() {
             let reason = format!("{} was not restarted: {}", failed.what, failed.why);
-            self.leave_trial(release, &reason, told)?;
+            self.leave_trial(release, components, &reason, told)?;
         }
         let done = |memory: &mut Memory| {
             memory.switching.iter_mut().for_each(|switching| switching.restarted = true);

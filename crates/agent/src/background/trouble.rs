@@ -18,7 +18,7 @@ pub(crate) struct Trouble {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     /// Bytes that must be free, if that is why.
-    needs: Option<u64>,
+    pub(crate) needs: Option<u64>,
     /// Nothing but another release or another siding helps.
     for_good: bool,
     /// It was only interrupted.
@@ -69,6 +69,13 @@ impl From<Error> for Trouble {
         };
         let needs = match &error {
             Error::Slot(siding_slot::Error::NoSpace { needed, .. }) => Some(*needed),
+            Error::Apply(siding_apply::Error::Sink { source, .. }) => {
+                let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<siding_slot::Error>());
+                match inner {
+                    Some(siding_slot::Error::NoSpace { needed, .. }) => Some(*needed),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         Self { needs, for_good: code == "needs-newer-siding", ..Self::new(code, error.to_string()) }
@@ -112,10 +119,11 @@ impl Agent<'_> {
         told: &mut Vec<Told>,
     ) -> Result<(), Error> {
         let (now, mark) = ((self.clock)(), mark(release));
+        let before = Memory::load(self.store).map_err(kept)?.failed.remove(&release.id);
+        let before = before.filter(|failed| failed.mark == mark);
+        let count = before.map_or(0, |failed| failed.count).saturating_add(1);
+        let again = (!trouble.for_good).then(|| now.saturating_add(wait(self.store, &release.id, count)));
         let note = |memory: &mut Memory| {
-            let before = memory.failed.get(&release.id).filter(|failed| failed.mark == mark);
-            let count = before.map_or(0, |failed| failed.count).saturating_add(1);
-            let again = (!trouble.for_good).then(|| now.saturating_add(wait(self.store, &release.id, count)));
             let (code, message, needs) = (trouble.code.to_owned(), trouble.message.clone(), trouble.needs);
             let failed = Failed { code, message, at: now, count, again, needs, mark: mark.clone() };
             memory.failed.insert(release.id.clone(), failed);

@@ -186,13 +186,13 @@ impl<'c> Judge<'_, 'c> {
                 ));
             }
         }
-        let whole = |change: &&Change<'c>| matches!(change.way, Way::Full(_));
-        let needs = found
-            .changes
-            .iter()
-            .filter(whole)
-            .map(|change| change.item.target.size)
-            .fold(0, u64::saturating_add);
+        // Of what a patch makes, what is in the slot that it goes to may give room; what is fetched needs its own.
+        let takes = |change: &Change<'c>| match change.way {
+            Way::Ready(_) => 0,
+            Way::Patch(blob) => blob.length,
+            Way::Full(_) => change.item.target.size,
+        };
+        let needs = found.changes.iter().map(takes).fold(0, u64::saturating_add);
         if let Some(free) = free.filter(|free| *free < needs) {
             return Some((Code::NoSpace, format!("it needs {needs} bytes, {free} are free")));
         }
@@ -298,7 +298,13 @@ impl<'c> Judge<'_, 'c> {
             {
                 return None;
             }
-            let release = releases.iter().find(brought)?;
+            // Of several that made the same image, the one that it is known by here.
+            let version = &held.active_image()?.version;
+            let by_name = |release: &&Release| {
+                let is_it = |item: &Item| item.component == *component && item.target.version == *version;
+                brought(release) && release.items.iter().any(is_it)
+            };
+            let release = releases.iter().find(by_name).or_else(|| releases.iter().find(brought))?;
             let Standing::Withdrawn { reason } = &release.standing else { return None };
             (way_back != held.active).then(|| Leave {
                 component: component.clone(),

@@ -1,9 +1,9 @@
 //! What was decided and done: one JSON object a line, bounded.
 
-use super::path;
+use super::{Memory, path};
 use crate::durable;
-use crate::run::harmless;
 use serde::{Deserialize, Serialize};
+use siding_run::harmless;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -49,15 +49,18 @@ pub fn history(store: &Path) -> io::Result<Vec<Told>> {
 ///
 /// Once this returned Ok, they survive a power cut.
 pub fn tell(store: &Path, lines: Vec<Told>) -> io::Result<Vec<Told>> {
-    let before = history(store)?;
-    let is_news = |line: &Told| {
-        let same = |old: &&Told| (&old.what, &old.release) == (&line.what, &line.release);
-        line.what != DECIDE || before.iter().rev().find(same).is_none_or(|old| old.code != line.code)
+    let mut decided = Memory::load(store)?.decided;
+    let mut is_news = |line: &Told| match (&line.release, &line.code) {
+        (Some(release), Some(code)) if line.what == DECIDE => {
+            decided.insert(release.clone(), code.clone()).as_ref() != Some(code)
+        }
+        _ => true,
     };
-    let mut news: Vec<Told> = lines.into_iter().filter(is_news).collect();
+    let mut news: Vec<Told> = lines.into_iter().filter(|line| is_news(line)).collect();
     if news.is_empty() {
         return Ok(news);
     }
+    let before = history(store)?;
     news.iter_mut().for_each(|line| (line.text, line.written) = (harmless(&line.text), true));
     let path = path(store, FILE);
     durable::make_dir(&super::path(store, ""))?;
@@ -70,6 +73,8 @@ pub fn tell(store: &Path, lines: Vec<Told>) -> io::Result<Vec<Told>> {
         let bytes = [if torn { &b"\n"[..] } else { b"" }, &bytes(news.iter())].concat();
         durable::append(&path, &bytes)?;
     }
+    // A power cut in between has decisions told twice, which is better than never.
+    Memory::update(store, |memory| memory.decided = decided)?;
     Ok(news)
 }
 

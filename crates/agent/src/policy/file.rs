@@ -1,8 +1,10 @@
 //! One file of settings: TOML, a name and a value a line, no tables.
 
 use super::PolicyError;
-use std::fs;
-use std::io::ErrorKind;
+use rustix::fs::OFlags;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
@@ -17,8 +19,11 @@ pub(super) struct Line {
 
 /// What a file says, in its order; `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<Line>>, PolicyError> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+    let text = match text(path) {
+        // A link that leads nowhere is a slip of the pen, and no absent file.
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            return Ok(None);
+        }
         other => other.map_err(|error| PolicyError::Io {
             doing: "read",
             path: path.to_owned(),
@@ -38,6 +43,18 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<Line>>, PolicyError> {
     }
     lines.sort_by_key(|line| line.line);
     Ok(Some(lines))
+}
+
+/// All of a regular file, if it is of a size that settings have: a pipe would be waited at for ever.
+fn text(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 1 << 20;
+    let file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > MOST {
+        return Err(io::Error::other(format!("expected a regular file of at most {MOST} bytes")));
+    }
+    io::read_to_string(file)
 }
 
 /// A line of a file that says so.

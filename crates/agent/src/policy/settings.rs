@@ -46,6 +46,10 @@ pub struct Values {
     pub memory: u64,
     /// Where the page is served; `None`: nowhere.
     pub page: Option<String>,
+    /// Host names that the page also answers to: that of a proxy before it.
+    pub page_names: Vec<String>,
+    /// Whether the page shows only, and changes nothing.
+    pub page_read_only: bool,
     /// A program that is told of changes.
     pub hook: Option<PathBuf>,
 }
@@ -85,6 +89,8 @@ impl Default for Values {
             threshold: 1,
             memory: siding_apply::MEMORY,
             page: None,
+            page_names: Vec::new(),
+            page_read_only: false,
             hook: None,
         }
     }
@@ -268,9 +274,28 @@ pub(super) static SETTINGS: &[Spec] = &[
         "page",
         FREE,
         false,
-        "Where the page is served: 127.0.0.1:PORT or unix:/PATH; none: nowhere.",
+        "Where the page is served: 127.0.0.1:PORT, or unix:/PATH with ,mode=660 or another mode; none: nowhere.",
         |v, t| optional(t, place).map(|place| v.page = place),
         |v| none_or(v.page.clone(), |p| p)
+    ),
+    row!(
+        "page-names",
+        FREE,
+        false,
+        "Host names that the page also answers to, such as that of a proxy before it.",
+        |v, t| {
+            v.page_names = t.split_whitespace().map(str::to_owned).collect();
+            Ok(())
+        },
+        |v| v.page_names.join(" ")
+    ),
+    row!(
+        "page-read-only",
+        SWITCH,
+        false,
+        "On: the page shows everything and changes nothing.",
+        |v, t| switch(t).map(|on| v.page_read_only = on),
+        |v| shown(v.page_read_only)
     ),
     row!(
         "hook",
@@ -350,8 +375,10 @@ fn path(text: &str) -> Result<PathBuf, String> {
 
 /// The page is for this device alone: a loopback address or a socket in the file system.
 fn place(text: &str) -> Result<String, String> {
-    let here = text.strip_prefix("unix:").is_some_and(|path| path.starts_with('/'));
+    let (path, mode) = text.split_once(",mode=").unwrap_or((text, "660"));
+    let is_mode = u32::from_str_radix(mode, 8).is_ok_and(|mode| mode <= 0o777);
+    let here = path.strip_prefix("unix:").is_some_and(|path| path.starts_with('/')) && is_mode;
     let loopback = text.parse::<std::net::SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
-    let wrong = || format!("127.0.0.1:PORT, [::1]:PORT or unix:/PATH was expected, got {text:?}");
+    let wrong = || format!("127.0.0.1:PORT, [::1]:PORT or unix:/PATH[,mode=660] was expected, got {text:?}");
     (here || loopback).then(|| text.to_owned()).ok_or_else(wrong)
 }

@@ -2,10 +2,10 @@
 
 use super::{Holder, Move};
 use crate::Error;
-use crate::run::harmless;
 use rustix::fs::{Dev, makedev};
 use rustix::io::Errno;
 use siding_image::{Component, FileRef, Image, Node, Tree};
+use siding_run::harmless;
 use siding_slot::{Slot, Snapshot};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -30,8 +30,8 @@ pub(super) struct Old {
 #[derive(Debug)]
 struct Moved {
     component: Component,
-    /// Where its slots are, without links in the path: as the kernel names mapped files.
-    dir: PathBuf,
+    /// Where its slots' images lie, without links in the path: as the kernel names mapped files.
+    homes: Vec<(Slot, PathBuf)>,
     to: Slot,
     images: Vec<(Slot, Image)>,
 }
@@ -50,13 +50,12 @@ impl Old {
         let mut old = Self::default();
         for Move { component, to } in moves {
             let held = store.state().require(component).map_err(siding_slot::Error::from)?;
-            let image = store.image_path(component, *to);
-            let Some(dir) = image.parent().and_then(Path::parent) else { continue };
+            let homes = Slot::ALL.into_iter().map(|slot| (slot, home(&store.image_path(component, slot))));
             let sealed = Slot::ALL.into_iter().filter(|slot| held.image(*slot).is_some());
             // An image whose seal cannot be read is known by its path alone.
             let images = sealed.filter_map(|slot| Some((slot, store.image(component, slot).ok()?)));
-            let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
-            let moved = Moved { component: component.clone(), dir, to: *to, images: images.collect() };
+            let (homes, images) = (homes.collect(), images.collect());
+            let moved = Moved { component: component.clone(), homes, to: *to, images };
             old.learn(&moved);
             old.moved.push(moved);
         }
@@ -70,8 +69,8 @@ impl Old {
                 .tree()
                 .map_or_else(|| vec![&b""[..]], |tree| tree.files().map(|(path, _)| path).collect())
             {
-                let root = moved.root(*slot);
-                let file = if path.is_empty() { root } else { root.join(OsStr::from_bytes(path)) };
+                let Some(root) = moved.root(*slot) else { continue };
+                let file = if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) };
                 let Ok(meta) = file.symlink_metadata() else { continue };
                 let is_old = moved.is_old(*slot, path);
                 self.files.insert((meta.dev(), meta.ino()), is_old.then_some(whose));
@@ -148,8 +147,8 @@ fn name_of(process: &Path) -> String {
 }
 
 impl Moved {
-    fn root(&self, slot: Slot) -> PathBuf {
-        self.dir.join(slot.name()).join("image")
+    fn root(&self, slot: Slot) -> Option<&Path> {
+        self.homes.iter().find(|(held, _)| *held == slot).map(|(_, home)| home.as_path())
     }
 
     fn image(&self, slot: Slot) -> Option<&Image> {
@@ -179,17 +178,30 @@ impl Moved {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let Some(rest) = path.strip_prefix(self.dir.as_os_str().as_bytes()) else { return false };
-        let Some(rest) = rest.strip_prefix(b"/") else { return false };
-        let in_slot = |slot: &Slot| {
-            let rest = rest.strip_prefix(slot.name().as_bytes())?.strip_prefix(b"/image")?;
-            if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
-        };
-        let Some((slot, file)) = Slot::ALL.into_iter().find_map(|slot| Some((slot, in_slot(&slot)?))) else {
-            return false;
-        };
-        is_deleted || self.is_old(slot, file)
+        let path = Path::new(OsStr::from_bytes(path));
+        let of_slot = |(slot, home): &(Slot, PathBuf)| Some((*slot, path.strip_prefix(home).ok()?));
+        match self.homes.iter().find_map(of_slot) {
+            Some((slot, file)) => is_deleted || self.is_old(slot, file.as_os_str().as_bytes()),
+            // A base that another one has superseded.
+            None => self.is_another_base(path),
+        }
     }
+
+    /// Whether `path` lies in a base beside that of now: `base/image`, or `base.3/image`.
+    fn is_another_base(&self, path: &Path) -> bool {
+        let here = self.root(Slot::Base).and_then(|image| image.parent()?.parent());
+        let Some(Ok(rest)) = here.map(|dir| path.strip_prefix(dir)) else { return false };
+        let mut parts = rest.components().map(|part| part.as_os_str().as_bytes());
+        let (home, image) = (parts.next().unwrap_or_default(), parts.next());
+        let is_base = home == b"base" || home.starts_with(b"base.");
+        is_base && image == Some(b"image")
+    }
+}
+
+/// An image's path without links, as far as there is such a path.
+fn home(image: &Path) -> PathBuf {
+    let real = |dir: &Path| Some(fs::canonicalize(dir).ok()?.join(image.file_name()?));
+    fs::canonicalize(image).ok().or_else(|| image.parent().and_then(real)).unwrap_or_else(|| image.to_owned())
 }
 
 fn content(tree: &Tree, path: &[u8]) -> Option<FileRef> {

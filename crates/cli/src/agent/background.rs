@@ -1,9 +1,9 @@
 //! `siding agent`, and `siding install` of a release.
 
 use super::setup::Setup;
-use super::{busy, offers, passed_reply, told_json, told_text, until};
-use crate::args::Install;
+use super::{busy, code_of, offers, passed_reply, told_json, told_text, until};
 use crate::args::agent::{Agent as Args, PolicyArgs};
+use crate::args::{Install, InstallArgs};
 use crate::failure::{Code, Failure};
 use crate::output::Reply;
 use crate::time::now;
@@ -39,33 +39,37 @@ pub(crate) fn agent(args: &Args, as_json: bool) -> Result<Reply, Failure> {
 /// Passes, one after the other, until the process is ended.
 fn work(mut setup: Setup, as_json: bool) -> Result<Reply, Failure> {
     while !setup.shared.is_ending() {
-        match setup.again() {
+        let passed = match setup.again() {
             Ok(again) => {
                 setup = again;
-                match setup.agent(|agent| agent.pass(Look::IfDue)) {
-                    Ok(Some(passed)) => say(&passed, as_json),
-                    // Another one is at it; it does the same.
-                    Ok(None) => {}
-                    // Whatever it is, the next pass may find it mended.
-                    Err(failure) => eprintln!("siding: {failure}"),
-                }
+                setup.agent(|agent| agent.pass(Look::IfDue))
             }
             // The settings make no sense: nothing is done as long as it is not known what is wanted.
+            Err(failure) => Err(failure),
+        };
+        let worked = matches!(passed, Ok(Some(_)));
+        match passed {
+            Ok(Some(passed)) => say(&passed, as_json),
+            // Another one is at it; it does the same.
+            Ok(None) => {}
+            // Whatever it is, a later pass may find it mended.
             Err(failure) => eprintln!("siding: {failure}"),
         }
-        setup.shared.wait(pause(&setup));
+        setup.shared.wait(pause(&setup, worked));
     }
     Ok(Reply::new("", serde_json::json!({ "ended": true })))
 }
 
-/// How long to wait: until the next look, but not long, since windows open, waves come and deadlines pass.
-fn pause(setup: &Setup) -> Duration {
+/// How long to wait: until the next look, but not long, since windows open, waves come and deadlines pass. A look that
+/// the last pass did not come to is not waited for.
+fn pause(setup: &Setup, worked: bool) -> Duration {
     const LONGEST: u64 = 300;
     const ON_TRIAL: u64 = 30;
     let on_trial =
         |store: siding_slot::Snapshot| store.state().components().any(|(_, held)| held.trial.is_some());
     let longest = if Store::view(setup.store()).is_ok_and(on_trial) { ON_TRIAL } else { LONGEST };
-    let next = Memory::load(setup.store()).ok().and_then(|memory| memory.next);
+    let looks = worked && setup.policy.values.automatic_check;
+    let next = Memory::load(setup.store()).ok().and_then(|memory| memory.next).filter(|_| looks);
     Duration::from_secs(next.map_or(longest, |next| until(next, 1)).min(longest))
 }
 
@@ -94,10 +98,14 @@ fn page(setup: &Setup) -> Result<Option<(Stop, thread::JoinHandle<()>)>, Failure
     let failed = |error: siding_page::Error| Failure::failed(format!("the page: {error}"));
     let listen: Listen = place.parse().map_err(failed)?;
     let bound = siding_page::bind(&listen).map_err(failed)?;
+    let values = &setup.policy.values;
+    let named = |options: PageOptions, name: &String| options.also_named(name);
+    let options = values.page_names.iter().fold(PageOptions::default(), named);
+    let options = if values.page_read_only { options.read_only() } else { options };
     let (device, stop) = (Arc::new(setup.running()), Stop::default());
     let ends = stop.clone();
     let serve = move || {
-        if let Err(error) = bound.serve(device, PageOptions::default(), &ends) {
+        if let Err(error) = bound.serve(device, options, &ends) {
             eprintln!("siding: the page: {error}");
         }
     };
@@ -113,10 +121,11 @@ pub(crate) fn install(args: &Install, id: &str) -> Result<Reply, Failure> {
     let setup = Setup::of(&PolicyArgs { config, store: args.what.store.clone() })?;
     end_on_signals(&setup)?;
     let release = named(&setup, id)?;
-    if args.what.retry_denied {
-        lift(&setup, &release)?;
+    refuse_options_of_files(args)?;
+    let offer = offers::offer(&setup, &release, args.what.retry_denied)?;
+    if args.plan {
+        return Ok(offers::told(&offer));
     }
-    let offer = offers::offer(&setup, &release)?;
     match offer.verdict {
         Verdict::Installed => {
             let text = format!("{release} is installed already; nothing to do");
@@ -130,6 +139,9 @@ pub(crate) fn install(args: &Install, id: &str) -> Result<Reply, Failure> {
         }
         _ => {}
     }
+    if args.what.retry_denied {
+        lift(&setup, &release)?;
+    }
     let ask = |memory: &mut Memory| {
         memory.asked.insert(release.clone());
         memory.failed.remove(&release);
@@ -137,15 +149,44 @@ pub(crate) fn install(args: &Install, id: &str) -> Result<Reply, Failure> {
     };
     let kept = |error: std::io::Error| Failure::io("write", &setup.store().join("agent"), &error);
     Memory::update(setup.store(), ask).map_err(kept)?;
-    let passed = setup.agent(|agent| agent.pass(Look::Not))?.ok_or_else(busy)?;
+    let Some(passed) = setup.agent(|agent| agent.pass(Look::Not))? else {
+        let withdraw = |memory: &mut Memory| memory.asked.retain(|asked| *asked != release);
+        Memory::update(setup.store(), withdraw).map_err(kept)?;
+        return Err(busy());
+    };
     if let Some(failed) = Memory::load(setup.store()).map_err(kept)?.failed.get(&release) {
         return Err(failure(&release, failed));
     }
-    let after = offers::offer(&setup, &release)?;
+    let after = offers::offer(&setup, &release, false)?;
     let reply = passed_reply(&passed).beside("release", serde_json::to_value(&after).unwrap_or_default());
     match after.verdict {
         Verdict::Installed | Verdict::Staged => Ok(reply),
         _ => Ok(reply.followed_by(&format!("{release}: {}\n", after.reason)).ends_with(Code::Failed)),
+    }
+}
+
+/// What a release is installed with is said by the settings, and not by options that are for the file of a patch.
+fn refuse_options_of_files(args: &Install) -> Result<(), Failure> {
+    let InstallArgs { trust, product, load, .. } = &args.what;
+    let in_environment = |name: &str| std::env::var_os(name).is_some();
+    let named = [
+        ("--trust", !trust.trust.is_empty() && !in_environment("SIDING_TRUST"), "trust"),
+        ("--threshold", trust.threshold != 1 && !in_environment("SIDING_THRESHOLD"), "threshold"),
+        ("--product", product.is_some() && !in_environment("SIDING_PRODUCT"), "product"),
+        ("--rate", load.rate.is_some(), "rate"),
+        ("--tries", args.trial.tries.is_some(), "trial-tries"),
+        ("--deadline", args.trial.deadline.is_some(), "trial-deadline"),
+        ("--no-trial", args.trial.no_trial, "trial-tries"),
+        ("--no-check", args.no_check, ""),
+    ];
+    match named.into_iter().find(|(_, given, _)| *given) {
+        None => Ok(()),
+        Some((option, _, "")) => {
+            Err(Failure::usage(format!("{option} is for the file of a patch, not for a release")))
+        }
+        Some((option, _, setting)) => Err(Failure::usage(format!(
+            "{option} is for the file of a patch; for a release `{setting}` in agent.toml decides (`siding set` shows it)"
+        ))),
     }
 }
 
@@ -162,35 +203,19 @@ fn named(setup: &Setup, name: &str) -> Result<String, Failure> {
         return Ok(release);
     }
     match setup.look()?.error {
-        Some(error) => Err(Failure::failed(error)),
+        Some(error) => Err(Failure::new(code_of(error.code), error)),
         None => offers::find(setup, name).map_err(|_| none()),
     }
 }
 
 fn lift(setup: &Setup, release: &str) -> Result<(), Failure> {
-    let catalog = setup.source.known(now()).map_err(Failure::failed)?.unwrap_or_default();
-    let mut store = Store::open(setup.store())?;
-    for release in catalog.releases.iter().filter(|one| one.id == release) {
-        for item in &release.items {
-            let held = store.state().get(&item.component);
-            if held.is_some_and(|held| held.denial(&item.target.digest).is_some()) {
-                store.lift(&item.component, &item.target.digest, now())?;
-            }
-        }
+    let mut store = siding_agent::open_at_once(setup.store())?;
+    for (component, digest) in offers::denied(setup, store.state(), release)? {
+        store.lift(&component, &digest, now())?;
     }
     Ok(())
 }
 
 fn failure(release: &str, failed: &Failed) -> Failure {
-    let code = match failed.code.as_str() {
-        "no-space" => Code::NoSpace,
-        "not-trusted" | "old-epoch" | "expired" => Code::NotTrusted,
-        "corrupt" | "mismatch" => Code::Corrupt,
-        "busy" => Code::Busy,
-        "base-unknown" | "wrong-product" | "needs-newer-siding" | "denied" | "refused" | "no-hook" => {
-            Code::NotForThis
-        }
-        _ => Code::Failed,
-    };
-    Failure::new(code, format!("{release}: {}", failed.message))
+    Failure::new(code_of(&failed.code), format!("{release}: {}", failed.message))
 }

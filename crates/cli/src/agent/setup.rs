@@ -17,12 +17,12 @@ use siding_repo::{Blob, Client, NetLimits, Options};
 use siding_slot::Snapshot;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Everything, as it is now.
 pub(super) struct Setup {
     pub(super) policy: Policy,
-    pub(super) source: Arc<dyn Source>,
+    pub(super) source: Arc<Repository>,
     pub(super) shared: Arc<Shared>,
     store: PathBuf,
     config: PathBuf,
@@ -34,20 +34,18 @@ impl Setup {
         // A store that is not there is told before anything else.
         drop(siding_slot::Store::view(&store)?);
         let policy = Policy::load(&config, &store)?;
-        let source = source(&policy, &store)?;
+        let source = Arc::new(Repository(Mutex::new(source(&policy, &store)?)));
         Ok(Self { policy, source, shared: Arc::default(), store, config })
     }
 
     /// The same with the settings of now.
     pub(super) fn again(&self) -> Result<Self, Failure> {
         let policy = Policy::load(&self.config, &self.store)?;
-        let source = if policy.mark() == self.policy.mark() {
-            Arc::clone(&self.source)
-        } else {
-            source(&policy, &self.store)?
-        };
+        if policy.mark() != self.policy.mark() {
+            self.source.replace(source(&policy, &self.store)?);
+        }
         let (shared, store, config) = (Arc::clone(&self.shared), self.store.clone(), self.config.clone());
-        Ok(Self { policy, source, shared, store, config })
+        Ok(Self { policy, source: Arc::clone(&self.source), shared, store, config })
     }
 
     pub(super) fn store(&self) -> &Path {
@@ -90,7 +88,7 @@ impl Setup {
         Running {
             store: self.store.clone(),
             policy: self.config.clone(),
-            source: Arc::clone(&self.source),
+            source: Arc::<Repository>::clone(&self.source),
             shared: Arc::clone(&self.shared),
             clock: now,
             offset,
@@ -102,7 +100,11 @@ impl Setup {
 /// The settings for a verb that has no argument for where they are.
 pub(crate) fn policy_of(store: &Path) -> Result<Policy, Failure> {
     let named = std::env::var_os("SIDING_CONFIG").filter(|named| !named.is_empty());
-    let dir = named.map_or_else(|| PathBuf::from(policy::DIR), PathBuf::from);
+    let Some(dir) = named.map(PathBuf::from) else { return Ok(Policy::load(Path::new(policy::DIR), store)?) };
+    if !dir.is_dir() {
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(Failure::io("read the settings that SIDING_CONFIG names", &dir, &source));
+    }
     Ok(Policy::load(&dir, store)?)
 }
 
@@ -141,6 +143,42 @@ fn source(policy: &Policy, store: &Path) -> Result<Arc<dyn Source>, Failure> {
     Ok(Arc::new(Client::new(options).map_err(Failure::failed)?))
 }
 
+/// The repository that the settings name: another one once they name another one, for whoever has this.
+pub(super) struct Repository(Mutex<Arc<dyn Source>>);
+
+impl Repository {
+    fn now(&self) -> Arc<dyn Source> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, source: Arc<dyn Source>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = source;
+    }
+}
+
+impl Source for Repository {
+    fn refresh(&self, now: u64) -> Result<Catalog, SourceError> {
+        self.now().refresh(now)
+    }
+
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
+        self.now().known()
+    }
+
+    fn fetch(
+        &self,
+        blob: &Blob,
+        part: &Path,
+        rate: Option<u64>,
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
+        self.now().fetch(blob, part, rate)
+    }
+
+    fn refuse(&self, blob: &Blob, part: &Path) -> Result<bool, SourceError> {
+        self.now().refuse(blob, part)
+    }
+}
+
 /// No repository is named.
 struct Nowhere;
 
@@ -156,16 +194,16 @@ impl Source for Nowhere {
         Err(Self::error())
     }
 
-    fn known(&self, _now: u64) -> Result<Option<Catalog>, SourceError> {
+    fn known(&self) -> Result<Option<Catalog>, SourceError> {
         Ok(None)
     }
 
-    fn fetch<'s>(
-        &'s self,
+    fn fetch(
+        &self,
         _blob: &Blob,
         _part: &Path,
         _rate: Option<u64>,
-    ) -> Result<Box<dyn Read + Send + 's>, SourceError> {
+    ) -> Result<Box<dyn Read + Send>, SourceError> {
         Err(Self::error())
     }
 

@@ -1,5 +1,8 @@
 //! The command line of `siding publish`.
 
+#[cfg(test)]
+mod tests;
+
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use siding_repo::make::{Role, Span, WaveText};
@@ -14,7 +17,7 @@ use std::str::FromStr;
 /// repository as it was or as it is, never half of it.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding publish init repo --keys keys\n         siding publish make release.toml --repo repo\n         siding publish commit release.toml --repo repo --keys keys --sign-with release.key"
+    after_help = "Example: siding publish init --repo repo --keys keys\n         siding publish make release.toml --repo repo\n         siding publish commit release.toml --repo repo --keys keys --sign-with release.key"
 )]
 pub(crate) struct Publish {
     #[command(subcommand)]
@@ -39,11 +42,11 @@ pub(crate) enum PublishVerb {
     Serve(Serve),
 }
 
-/// Where the repository is.
+/// Where the repository is, for every verb.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct RepoArgs {
     /// The repository: a folder; s3://…, gs://… or az://… in a build with the cargo feature `cloud`
-    #[arg(long, value_name = "REPO", env = "SIDING_REPO")]
+    #[arg(long, value_name = "DIR|URL", env = "SIDING_REPO")]
     pub(crate) repo: String,
 }
 
@@ -62,15 +65,14 @@ pub(crate) struct KeysArgs {
 /// rotate keys. Devices are given metadata/1.root.json, which is also put into the key directory as root.json.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding publish init repo --keys keys --role root=2/3 --expires timestamp=3d\n         Without options: root 2/3 keys for 365d, targets 1/1 for 90d, snapshot 1/1 for 30d, timestamp 1/1 for 7d"
+    after_help = "Example: siding publish init --repo repo --keys keys --role root=2/3 --expires timestamp=3d\n         Without options: root 2/3 keys for 365d, targets 1/1 for 90d, snapshot 1/1 for 30d, timestamp 1/1 for 7d"
 )]
 pub(crate) struct Init {
-    /// Where the repository shall be
-    #[arg(env = "SIDING_REPO")]
-    pub(crate) repo: String,
-    /// Where the keys shall be
-    #[arg(long, value_name = "DIR", env = "SIDING_KEYS")]
-    pub(crate) keys: PathBuf,
+    #[command(flatten)]
+    pub(crate) repo: RepoArgs,
+    /// Where the keys shall be: one directory, which is made if there is none
+    #[arg(long, value_name = "DIR", env = "SIDING_KEYS", value_delimiter = ':', required = true)]
+    pub(crate) keys: Vec<PathBuf>,
     /// How many keys a role has and how many of them must sign; may be given several times
     #[arg(long, value_name = "ROLE=NEED/KEYS", value_parser = counts)]
     pub(crate) role: Vec<(Role, (u64, u64))>,
@@ -113,7 +115,7 @@ pub(crate) struct Make {
 
 /// Sign what was made and publish the release, or change one of the same name
 ///
-/// All must be made, and be what the release says. A release that is there keeps its date, and stays paused or withdrawn.
+/// All must be made, and be what the release says. A release that is there keeps its date and its waves, and stays paused or withdrawn.
 /// If nothing is new, nothing is done.
 #[derive(Debug, Parser)]
 #[command(
@@ -133,11 +135,10 @@ pub(crate) struct Commit {
 
 /// Show what is published, and until when the metadata holds
 #[derive(Debug, Parser)]
-#[command(after_help = "Example: siding publish list repo --keys keys")]
+#[command(after_help = "Example: siding publish list --repo repo --keys keys")]
 pub(crate) struct List {
-    /// The repository
-    #[arg(env = "SIDING_REPO")]
-    pub(crate) repo: String,
+    #[command(flatten)]
+    pub(crate) repo: RepoArgs,
     /// A key directory, for its root.json [default: the repository's own first root, which vouches for nothing]
     #[arg(long, value_name = "DIR", env = "SIDING_KEYS", value_delimiter = ':')]
     pub(crate) keys: Vec<PathBuf>,
@@ -204,11 +205,10 @@ pub(crate) struct ReleaseArgs {
 ///
 /// Call it from a timer. A machine that does only this needs the timestamp's key alone, until the snapshot's is needed too.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example: siding publish refresh repo --keys keys")]
+#[command(after_help = "Example: siding publish refresh --repo repo --keys keys")]
 pub(crate) struct Refresh {
-    /// The repository
-    #[arg(env = "SIDING_REPO")]
-    pub(crate) repo: String,
+    #[command(flatten)]
+    pub(crate) repo: RepoArgs,
     #[command(flatten)]
     pub(crate) keys: KeysArgs,
     /// All but the root, whether it is time or not
@@ -222,12 +222,11 @@ pub(crate) struct Refresh {
 /// the new root says the same and holds longer.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example: siding publish rotate repo --keys keys --keys /media/root --add timestamp --remove timestamp=3f9a01c2"
+    after_help = "Example: siding publish rotate --repo repo --keys keys --keys /media/root --add timestamp --remove timestamp=3f9a01c2"
 )]
 pub(crate) struct Rotate {
-    /// The repository
-    #[arg(env = "SIDING_REPO")]
-    pub(crate) repo: String,
+    #[command(flatten)]
+    pub(crate) repo: RepoArgs,
     #[command(flatten)]
     pub(crate) keys: KeysArgs,
     /// Make a new key for this role in the first key directory, or take in this public key; may be given several times
@@ -249,11 +248,10 @@ pub(crate) struct Rotate {
 /// Prints the address, then answers until it is ended. Gives out metadata/ and targets/ and nothing else: whole files and
 /// byte ranges. For real devices any web server, content network or object store does the same, with TLS.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example: siding publish serve repo --listen 127.0.0.1:8080")]
+#[command(after_help = "Example: siding publish serve --repo repo --listen 127.0.0.1:8080")]
 pub(crate) struct Serve {
-    /// The repository, a folder
-    #[arg(env = "SIDING_REPO")]
-    pub(crate) repo: PathBuf,
+    #[command(flatten)]
+    pub(crate) repo: RepoArgs,
     /// Where to listen; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
@@ -291,26 +289,4 @@ fn counts(text: &str) -> Result<(Role, (u64, u64)), String> {
         return Err(format!("{role}: {need} of {keys} keys; at least 1, at most all, and at most {MOST}"));
     }
     Ok((role, (need, keys)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn every_verb_of_publish_has_an_example() {
-        for verb in Publish::command().get_subcommands() {
-            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.starts_with("Example:"), "{} has no example", verb.get_name());
-        }
-    }
-
-    #[test]
-    fn thresholds_that_mean_nothing_are_refused() {
-        assert_eq!(counts("root=2/3"), Ok((Role::Root, (2, 3))));
-        for bad in ["root", "root=2", "root=0/1", "root=3/2", "root=1/33", "boss=1/1", "root=a/b"] {
-            assert!(counts(bad).is_err(), "{bad}");
-        }
-    }
 }

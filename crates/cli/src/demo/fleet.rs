@@ -56,7 +56,7 @@ impl Fleet {
         self.title("1. The maker publishes once: one advisory, two components, two bases of each");
         files::write(&self.dir.join("maker"))?;
         self.show_file("maker/release.toml")?;
-        self.run("maker", &["publish", "init", "repo", "--keys", "keys"])?;
+        self.run("maker", &["publish", "init", "--repo", "repo", "--keys", "keys"])?;
         self.run("maker", &["keygen", "release"])?;
         self.run("maker", &["publish", "make", "release.toml", "--repo", "repo"])?;
         let commit =
@@ -134,7 +134,7 @@ impl Fleet {
     }
 
     fn serve(&self) -> Result<Server, Failure> {
-        let words = ["publish", "serve", "repo", "--listen", "127.0.0.1:0"];
+        let words = ["publish", "serve", "--repo", "repo", "--listen", "127.0.0.1:0"];
         say(&self.paint.bold(&format!("maker$ siding {} &", shown(&words))));
         let spawned = self.command("maker", &words)?.stdout(Stdio::piped()).spawn();
         let mut server = Server {

@@ -20,15 +20,19 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
     for (role, span) in &args.expires {
         settings.entry(*role).and_modify(|setting| setting.expires = *span);
     }
-    let files = Objects::found(&args.repo)?;
-    make::init(&files, &args.keys, &settings, &mut seed, now())?;
-    let (repo, folder) = (&args.repo, args.keys.display());
+    let [folder] = args.keys.as_slice() else {
+        return Err(Failure::usage(
+            "a new repository's keys are made in one directory; --keys or SIDING_KEYS names more",
+        ));
+    };
+    let repo = &args.repo.repo;
+    make::init(&Objects::found(repo)?, folder, &settings, &mut seed, now())?;
     let text = format!(
-        "{repo}: an empty repository\n{folder}: its keys; move root-*.pem to where no network reaches, and give devices \
-         root.json"
+        "{repo}: an empty repository\n{}: its keys; move root-*.pem to where no network reaches, and give devices \
+         root.json",
+        folder.display()
     );
-    let root = args.keys.join("root.json");
-    Ok(Reply::new(text, json!({ "repo": repo, "keys": args.keys, "root": root })))
+    Ok(Reply::new(text, json!({ "repo": repo, "keys": folder, "root": folder.join("root.json") })))
 }
 
 pub(crate) fn rotate(args: &Rotate) -> Result<Reply, Failure> {
@@ -45,14 +49,14 @@ pub(crate) fn rotate(args: &Rotate) -> Result<Reply, Failure> {
             Added::Public(role, path) => rotation.add.push((*role, keys::public(path)?)),
         }
     }
-    let version = make::rotate(&Objects::open(&args.repo)?, &mut keys, &rotation, &mut seed, now())?;
-    let text = format!("{}: root {version}, signed by the old keys and the new", args.repo);
-    Ok(Reply::new(text, json!({ "repo": args.repo, "root": version })))
+    let version = make::rotate(&Objects::open(&args.repo.repo)?, &mut keys, &rotation, &mut seed, now())?;
+    let text = format!("{}: root {version}, signed by the old keys and the new", args.repo.repo);
+    Ok(Reply::new(text, json!({ "repo": args.repo.repo, "root": version })))
 }
 
 pub(crate) fn refresh(args: &Refresh) -> Result<Reply, Failure> {
     let keys = Keys::open(&args.keys.keys)?;
-    let roles = make::refresh(&Objects::open(&args.repo)?, &keys, args.all, now())?;
+    let roles = make::refresh(&Objects::open(&args.repo.repo)?, &keys, args.all, now())?;
     let row = |(role, renewed, expires): &(Role, bool, u64)| {
         let how = if *renewed { "renewed" } else { "as it was" };
         vec![role.to_string(), how.to_owned(), format!("until {}", date(*expires))]
@@ -61,12 +65,12 @@ pub(crate) fn refresh(args: &Refresh) -> Result<Reply, Failure> {
     let json = roles.iter().map(
         |(role, renewed, expires)| json!({ "role": role.to_string(), "renewed": renewed, "expires": expires }),
     );
-    let json = json!({ "repo": args.repo, "roles": json.collect::<Vec<_>>() });
+    let json = json!({ "repo": args.repo.repo, "roles": json.collect::<Vec<_>>() });
     Ok(Reply::new(table(&rows, &[]), json))
 }
 
 pub(crate) fn list(args: &List) -> Result<Reply, Failure> {
-    let files = Objects::open(&args.repo)?;
+    let files = Objects::open(&args.repo.repo)?;
     let known = !args.keys.is_empty();
     let anchor = if known { Keys::open(&args.keys)?.anchor()? } else { own_root(&files)? };
     let listed = make::list(&files, &anchor)?;
@@ -77,7 +81,12 @@ pub(crate) fn list(args: &List) -> Result<Reply, Failure> {
     }
     for release in &listed.releases {
         let advisories = release.advisories.join(", ");
-        text.push_str(&format!("{}  {} ({})\n", release.id, release.title, release.severity));
+        text.push_str(&format!(
+            "{}  {} ({})\n",
+            release.id,
+            crate::output::plain(&release.title),
+            release.severity
+        ));
         if !advisories.is_empty() {
             text.push_str(&format!("  {advisories}\n"));
         }
@@ -92,7 +101,7 @@ pub(crate) fn list(args: &List) -> Result<Reply, Failure> {
         text.push_str(&format!("  {:<10} until {}{late}\n", role.to_string(), date(*expires)));
     }
     let json = json!({
-        "repo": args.repo, "root": listed.root, "checked": known,
+        "repo": args.repo.repo, "root": listed.root, "checked": known,
         "expires": listed.expires.iter().map(|(role, at)| (role.to_string(), json!(at))).collect::<serde_json::Map<_, _>>(),
         "releases": listed.releases.iter().map(|release| release_json(release, now)).collect::<Vec<_>>(),
     });

@@ -15,6 +15,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::TcpListener;
@@ -45,14 +46,19 @@ fn announce(url: &str, as_json: bool) {
 
 fn open_folder(args: &Serve) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(&args.repo, flags, Mode::empty());
-    let folder = folder.map_err(|e| Failure::io("open", &args.repo, &e.into()))?;
+    let repo = &args.repo.repo;
+    let path = Path::new(repo.strip_prefix("file://").unwrap_or(repo));
+    if path == Path::new(repo) && repo.contains("://") {
+        return Err(Failure::usage(format!("{repo} is no folder: what stores it can serve it itself")));
+    }
+    let folder = rustix::fs::open(path, flags, Mode::empty());
+    let folder = folder.map_err(|e| Failure::io("open", path, &e.into()))?;
     if rustix::fs::accessat(&folder, "metadata", rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty())
         .is_err()
     {
         return Err(Failure::usage(format!(
             "{} is no repository in a folder: it has no metadata/; `siding publish init` makes one",
-            args.repo.display()
+            path.display()
         )));
     }
     Ok(folder)

@@ -3,7 +3,7 @@
 use super::Shown;
 use crate::words::{bytes, duration, plural, title};
 use maud::{Markup, html};
-use siding_agent::view::{Activity, Setting, Verdict, View};
+use siding_agent::view::{Activity, REBOOT, Setting, Verdict, View};
 
 /// The most important thing to say, and how it feels: `busy`, `wait`, `bad`, `ok`.
 pub(crate) fn headline(view: &View) -> (&'static str, String) {
@@ -133,11 +133,14 @@ fn restart(view: &View, shown: &Shown<'_>) -> Markup {
                 "To be in use, what was installed needs a restart of "
                 @for (i, what) in view.restart_pending.iter().enumerate() {
                     @if i > 0 { ", " }
-                    bdi.strong { (what) }
+                    bdi.strong { @if what == REBOOT { "the device" } @else { (what) } }
                 }
                 "."
             }
-            (shown.button("/restart", &[], "Restart now", "", "main"))
+            // The page restarts services, never the device.
+            @if view.restart_pending.iter().any(|what| what != REBOOT) {
+                (shown.button("/restart", &[], "Restart now", "", "main"))
+            }
         }
     }
 }

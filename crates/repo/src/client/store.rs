@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DATASTORE/
-//!   lock               held with flock by whoever refreshes
+//!   lock               held with flock by whoever refreshes; nobody else may open it
 //!   metadata           all metadata that was verified last, as it was signed; replaced whole
 //!   seen               the highest versions; replaced whole, after `metadata`
 //!   releases/DIGEST    release documents that `metadata` names
@@ -10,16 +10,18 @@
 //! ```
 //!
 //! A file is written beside its place, flushed, renamed, and its directory flushed: a power cut leaves the old one or
-//! the new one. `metadata` is believed only as far as its signatures go, each time it is read; `seen` guards against
-//! an older one once it is lost.
+//! the new one. Before the first is written, the names of the directories above are flushed too. `metadata` is
+//! believed only as far as its signatures go, each time it is read; `seen` guards against an older one once it is lost.
 
 use super::trust::{Roots, Seen, Verified};
 use crate::Error;
-use rustix::fs::{FlockOperation, flock};
+use crate::names;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use siding_image::Digest;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
 
@@ -49,7 +51,7 @@ pub(super) struct Docs {
 
 /// The right to change the datastore, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code, reason = "closing the file gives the lock back")] File);
+pub(super) struct Lock(File);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,18 +70,28 @@ impl Store {
         }
     }
 
-    /// Makes the directory if there is none, and waits for nobody.
+    /// Makes the directory if there is none, and waits for nobody. Once Ok, the directory survives a power cut.
     pub(super) fn lock(&self) -> Result<Lock, Error> {
         let releases = self.root.join("releases");
         fs::create_dir_all(&releases).map_err(Error::store("make", &releases))?;
         let path = self.root.join("lock");
-        let options = fs::OpenOptions::new().create(true).append(true).open(&path);
-        let file = options.map_err(Error::store("open", &path))?;
+        let mut options = fs::OpenOptions::new();
+        options.create(true).append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = options.open(&path).map_err(Error::store("open", &path))?;
+        tighten(&file).map_err(Error::store("change the mode of", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock(file)),
+            Ok(()) => self.flush_names().map(|()| Lock(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { path: self.root.clone() }),
             Err(error) => Err(Error::store("lock", &path)(error.into())),
         }
+    }
+
+    /// Until something is kept, nothing says that the directory's own name was ever flushed.
+    fn flush_names(&self) -> Result<(), Error> {
+        if self.root.join("seen").exists() {
+            return Ok(());
+        }
+        names::flush_up(&self.root).map_err(Error::store("flush the way to", &self.root))
     }
 
     /// What is held, as far as it is signed. Damaged metadata is as good as none, as long as what was seen is known; if
@@ -125,8 +137,12 @@ impl Store {
 
     /// A release document that is held; none if there is none, or another.
     pub(super) fn release(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.root.join("releases").join(digest.to_string())).ok()?;
+        let bytes = fs::read(self.release_path(digest)).ok()?;
         (Digest::of(&bytes) == *digest).then_some(bytes)
+    }
+
+    pub(super) fn release_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("releases").join(digest.to_string())
     }
 
     /// Keeps a release document. Once Ok, it survives a power cut.
@@ -187,8 +203,7 @@ impl Store {
         fs::rename(&beside, &path).map_err(Error::store("rename", &beside))?;
         self.step(&path, &beside, bytes)?;
         let directory = path.parent().unwrap_or(&self.root);
-        let flushed = File::open(directory).and_then(|directory| directory.sync_all());
-        flushed.map_err(Error::store("flush", directory))
+        names::flush(directory).map_err(Error::store("flush", directory))
     }
 
     /// Where a test may cut the power.
@@ -201,6 +216,26 @@ impl Store {
     #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "only tests cut the power")]
     fn step(&self, _: &Path, _: &Path, _: &[u8]) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+/// Whoever can open the file, if only to read, could hold the lock for ever, and so stop all refreshes.
+fn tighten(file: &File) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    match file.set_permissions(Permissions::from_mode(0o600)) {
+        // Somebody else's datastore, opened to this user by its modes.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+impl Drop for Lock {
+    /// Lets go at once. Closing alone would not: a process that this one is just starting holds a copy of the
+    /// descriptor until it runs its program.
+    fn drop(&mut self) {
+        flock(&self.0, FlockOperation::Unlock).ok();
     }
 }
 

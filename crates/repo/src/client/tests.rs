@@ -57,16 +57,16 @@ impl Bench {
     }
 
     fn known(&self) -> Option<Catalog> {
-        self.client().known(NOW).unwrap()
+        self.client().known().unwrap()
     }
 
     /// Serves what the maker has now, which must be refused with this code and change nothing.
     fn refused(&self, code: &str) -> Error {
-        let before = self.client().known(NOW);
+        let before = self.client().known();
         self.server.serve(&self.maker.files);
         let error = self.refresh().unwrap_err();
         assert_eq!(error.code(), code, "{error}");
-        let after = self.client().known(NOW);
+        let after = self.client().known();
         assert_eq!(before.ok(), after.ok(), "a refused refresh changes nothing");
         error
     }

@@ -137,23 +137,28 @@ impl Seen {
 }
 
 impl Verified<'_> {
-    /// When the first of it expires; an error if that is over.
-    pub(super) fn expires(&self, now: u64) -> Result<u64, Error> {
-        let all = [
-            ("root", self.root.expires()),
+    /// Which of it expires first, and when.
+    pub(super) fn expires(&self) -> (&'static str, u64) {
+        let mut first = ("root", self.root.expires());
+        let others = [
             ("timestamp", self.timestamp.expires()),
             ("snapshot", self.snapshot.expires()),
             ("targets", self.targets.expires()),
         ];
-        let mut first = u64::MAX;
-        for (role, expires) in all {
-            let expired = u64::try_from(expires.as_second()).unwrap_or(0);
-            if expired <= now {
-                return Err(Error::Expired { role, expired, now });
+        for other in others {
+            if other.1 < first.1 {
+                first = other;
             }
-            first = first.min(expired);
         }
-        Ok(first)
+        (first.0, u64::try_from(first.1.as_second()).unwrap_or(0))
+    }
+
+    /// When the first of it expires; an error if that is over.
+    pub(super) fn holds(&self, now: u64) -> Result<u64, Error> {
+        match self.expires() {
+            (role, expired) if expired <= now => Err(Error::Expired { role, expired, now }),
+            (_, expires) => Ok(expires),
+        }
     }
 }
 

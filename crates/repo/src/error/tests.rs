@@ -34,6 +34,7 @@ fn all() -> Vec<Error> {
             why: text("full"),
         },
         Error::Damaged { path: path.clone(), why: text("rot") },
+        Error::Incomplete { path: path.clone(), name: text("releases/x.json") },
         Error::Busy { path },
     ]
 }

@@ -78,6 +78,12 @@ impl fmt::Display for Error {
                  from the root this device was made with, remove the directory by hand",
                 path.display()
             ),
+            Self::Incomplete { path, name } => write!(
+                f,
+                "{name} should be in {}, and is not there as it was signed: the next refresh fetches it again, leave \
+                 all else as it is",
+                path.display()
+            ),
             Self::Busy { path } => write!(f, "another process is refreshing {}: wait for it", path.display()),
         }
     }

@@ -26,7 +26,7 @@ pub struct Committed {
 /// Signs what was made with each of `signers`, and publishes the release.
 ///
 /// All jobs must be done, and what they made must be what the plan says; else nothing is changed. A release of this name
-/// is changed: it keeps when it was published and whether it is paused or withdrawn. Where nothing is new nothing is done.
+/// is changed: it keeps when it was published, its waves, and whether it is paused or withdrawn. Where nothing is new nothing is done.
 /// Once this returned, it survives a power cut; a cut before leaves what was published before, and it can be run again.
 pub fn commit(
     plan: &Plan<'_>,
@@ -43,6 +43,9 @@ pub fn commit(
     let published = old.as_ref().map_or(now, |old| old.published);
     let standing = old.as_ref().map_or(Standing::Active, |old| old.standing.clone());
     let release = plan.release(published, &blobs, standing)?;
+    // Who gave them others by hand braked for a reason, and a file that is committed again does not know.
+    let waves = old.as_ref().map_or_else(|| release.waves.clone(), |old| old.waves.clone());
+    let release = Release { waves, ..release };
     let changed = put(files, keys, &state, &release, &committing.targets(&blobs)?, now)?;
     Ok(Committed { release, changed, was_there: old.is_some(), signed })
 }
@@ -106,7 +109,7 @@ impl<'a> Committing<'a> {
 
     /// Every job's file, signed and in place; and how many were signed now.
     fn blobs(&self) -> Result<(Vec<Blob>, (usize, u64)), Error> {
-        let known: Vec<Option<Blob>> = self.keys.iter().map(|key| self.known(key)).collect();
+        let known = self.keys.iter().map(|key| self.known(key)).collect::<Result<Vec<_>, _>>()?;
         let mut missing = Vec::new();
         for ((job, key), known) in self.plan.jobs().iter().zip(&self.keys).zip(&known) {
             if known.is_none() && self.files.length(&work::name(key))?.is_none() {
@@ -131,8 +134,14 @@ impl<'a> Committing<'a> {
         Ok((blobs, signed))
     }
 
-    /// The job's file, if it is a target already and signed by the same keys.
-    fn known(&self, key: &Digest) -> Option<Blob> {
+    /// The job's file, if it is a target already, signed by the same keys, and there.
+    fn known(&self, key: &Digest) -> Result<Option<Blob>, Error> {
+        let Some(blob) = self.named(key) else { return Ok(None) };
+        let there = self.files.length(&target_path(&blob.name, &blob.sha256.0))?;
+        Ok(Some(blob).filter(|blob| there == Some(blob.length)))
+    }
+
+    fn named(&self, key: &Digest) -> Option<Blob> {
         let name = TargetName::new(blob_name(key)).ok()?;
         let target = self.state.targets.signed.targets.get(&name)?;
         let same = target.custom.get(SIGNERS) == Some(&json!(self.names));

@@ -4,7 +4,8 @@ use super::Error;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -23,8 +24,8 @@ pub trait Files {
 
     /// Puts `new` in the place of `old`, and refuses if something else than `old` is there.
     ///
-    /// A reader sees the one or the other, whole. Once this returned, the new one survives a power cut. In a folder
-    /// two of these at the same moment may both succeed; in an object store one of them is refused.
+    /// A reader sees the one or the other, whole. Once this returned, the new one survives a power cut. Of two at the
+    /// same moment one is refused: by the object store, or by a lock of the folder on this machine.
     fn replace(&self, name: &str, old: &[u8], new: Vec<u8>) -> Result<(), Error>;
 }
 
@@ -33,8 +34,8 @@ pub trait Files {
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: String,
-    /// Whether the store itself compares before it replaces.
-    compares: bool,
+    /// The folder; without one the store itself compares before it replaces.
+    folder: Option<PathBuf>,
     runtime: Runtime,
 }
 
@@ -52,7 +53,7 @@ impl Objects {
             .map_err(|e| Error::Asked(format!("{location:?} is no place for a repository: {e}")))?;
         let refused = |e: object_store::Error| storage("open", location, refusal(e));
         let (store, prefix) = object_store::parse_url_opts(&url, std::env::vars()).map_err(refused)?;
-        Self::new(Arc::from(store), prefix.to_string(), true)
+        Self::new(Arc::from(store), prefix.to_string(), None)
     }
 
     /// As [`Objects::open`]; a folder is made if there is none.
@@ -72,14 +73,14 @@ impl Objects {
         }
         let store = LocalFileSystem::new_with_prefix(folder);
         let store = store.map_err(|e| storage("open", &folder.display().to_string(), e))?;
-        Self::new(Arc::new(store.with_fsync(true)), String::new(), false)
+        Self::new(Arc::new(store.with_fsync(true)), String::new(), Some(folder.to_owned()))
     }
 
-    fn new(store: Arc<dyn ObjectStore>, prefix: String, compares: bool) -> Result<Self, Error> {
+    fn new(store: Arc<dyn ObjectStore>, prefix: String, folder: Option<PathBuf>) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|e| Error::Asked(format!("cannot start what talks to storage: {e}")))?;
-        Ok(Self { store, prefix, compares, runtime })
+        Ok(Self { store, prefix, folder, runtime })
     }
 
     fn key(&self, name: &str) -> Result<Key, Error> {
@@ -109,6 +110,14 @@ impl Objects {
     }
 }
 
+/// Taken by who compares and replaces in a folder; let go of when dropped.
+fn turn(folder: &Path) -> Result<File, Error> {
+    let failed = |e| Error::local("lock the folder", folder, e);
+    let file = File::open(folder).map_err(failed)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+    Ok(file)
+}
+
 impl Files for Objects {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.fetch(name)?.map(|(bytes, _)| bytes))
@@ -135,11 +144,12 @@ impl Files for Objects {
 
     fn replace(&self, name: &str, old: &[u8], new: Vec<u8>) -> Result<(), Error> {
         let changed = || Error::Changed { name: name.to_owned() };
+        let _turn = self.folder.as_deref().map(turn).transpose()?;
         let (there, version) = self.fetch(name)?.ok_or_else(changed)?;
         if there != old {
             return Err(changed());
         }
-        let mode = if self.compares { PutMode::Update(version) } else { PutMode::Overwrite };
+        let mode = if self.folder.is_none() { PutMode::Update(version) } else { PutMode::Overwrite };
         match self.put(&self.key(name)?, new, mode) {
             Ok(()) => Ok(()),
             Err(object_store::Error::Precondition { .. }) => Err(changed()),

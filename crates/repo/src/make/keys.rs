@@ -2,6 +2,7 @@
 
 use super::sign::{ids, threshold};
 use super::{Error, Span};
+use crate::names;
 use siding_patch::{PrivateKey, PublicKey};
 use std::collections::HashMap;
 use std::fmt;
@@ -96,7 +97,8 @@ impl Keys {
         fs::read(&path).map_err(|e| Error::local("read", &path, e))
     }
 
-    /// Makes a key of 32 secret random bytes, in the first directory. Once this returned, its file survives a power cut.
+    /// Makes a key of 32 secret random bytes, in the first directory. Once this returned, its file survives a power
+    /// cut, as far as the directory does.
     pub(crate) fn make(&mut self, role: Role, seed: &[u8; 32]) -> Result<Key, Error> {
         let private = PrivateKey::from_seed(seed);
         let pem = private.to_pem().map_err(Error::patch("a new key"))?;
@@ -129,11 +131,13 @@ impl Keys {
     }
 }
 
-/// Writes a file where none is, flushed before this returns.
+/// Writes a file where none is. Once this returned, it survives a power cut, as far as its directory does.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let failed = |e| Error::local("make", path, e);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    let folder = path.parent().unwrap_or(path);
+    names::flush(folder).map_err(|e| Error::local("flush", folder, e))
 }
 
 pub(crate) fn tuf_key(public: &PublicKey) -> Key {
@@ -196,5 +200,71 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|role| role.to_string() == text);
         found.ok_or_else(|| format!("a role is root, targets, snapshot or timestamp; got {text:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make::{Files, Objects, Rotation, init, rotate};
+    use crate::names::flushed;
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeMap;
+
+    /// A repository that looks, before it takes a root, at which names were flushed since keys were made.
+    struct Watched {
+        files: Objects,
+        flushed: RefCell<Vec<Vec<PathBuf>>>,
+    }
+
+    impl Files for Watched {
+        fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+            self.files.get(name)
+        }
+
+        fn length(&self, name: &str) -> Result<Option<u64>, Error> {
+            self.files.length(name)
+        }
+
+        fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, Error> {
+            if name.ends_with("root.json") {
+                self.flushed.borrow_mut().push(flushed());
+            }
+            self.files.create(name, bytes)
+        }
+
+        fn replace(&self, name: &str, old: &[u8], new: Vec<u8>) -> Result<(), Error> {
+            self.files.replace(name, old, new)
+        }
+    }
+
+    /// A root whose private keys a power cut took away could never be replaced.
+    #[test]
+    fn private_keys_and_their_names_are_flushed_before_a_root_names_them() {
+        const NOW: u64 = 1_800_000_000;
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let folder = top.join("media/keys");
+        let files = Objects::found(top.join("repo").to_str().unwrap()).unwrap();
+        let watched = Watched { files, flushed: RefCell::default() };
+        let count = Cell::new(0_u8);
+        let mut seeds = || {
+            count.set(count.get() + 1);
+            Ok([count.get(); 32])
+        };
+        flushed();
+        init(&watched, &folder, &BTreeMap::new(), &mut seeds, NOW).unwrap();
+        assert_eq!(flushed(), [folder.as_path()], "root.json comes after the repository's root");
+        let mut keys = Keys::open(std::slice::from_ref(&folder)).unwrap();
+        let rotation = Rotation { make: vec![Role::Timestamp], ..Rotation::default() };
+        rotate(&watched, &mut keys, &rotation, &mut seeds, NOW).unwrap();
+        let seen = watched.flushed.borrow();
+        assert_eq!(seen.len(), 2);
+        for above in [&folder, &top.join("media"), &top] {
+            assert!(seen[0].contains(above), "{}", above.display());
+        }
+        let keys_made = |flushed: &[PathBuf]| flushed.iter().filter(|path| **path == folder).count();
+        assert_eq!(keys_made(&seen[0]), 1 + 6, "the folder itself, then after each key");
+        assert_eq!(seen[1], [folder.as_path()]);
     }
 }

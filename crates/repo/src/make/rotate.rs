@@ -4,6 +4,7 @@ use super::keys::{ANCHOR, KeyId, Keys, Role, RoleSetting, id_of, short, tuf_key,
 use super::sign::{EXPIRES, SPEC, bytes, expiry, ids, next, sign, span_of, threshold};
 use super::state::State;
 use super::{Error, Files, Span};
+use crate::names;
 use siding_patch::PublicKey;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
@@ -53,6 +54,7 @@ pub fn init(
             there.display()
         )));
     }
+    names::flush_up(folder).map_err(|e| Error::local("flush", folder, e))?;
     let mut keys = Keys::open(&[folder.to_owned()])?;
     let mut root = empty_root();
     for role in Role::ALL {
@@ -77,7 +79,8 @@ pub fn init(
 
 /// Publishes the next root, signed by the old one's keys and the new one's. Returns its version.
 ///
-/// `keys` must have a threshold of both. Where a role that signs daily gets other keys, its metadata is signed by the old
+/// Keys that it makes survive a power cut before the root that names them is written. `keys` must have a threshold of
+/// both. Where a role that signs daily gets other keys, its metadata is signed by the old
 /// and the new ones first, so that it is good under either root, whenever a reader comes and whenever this is cut. If the
 /// old ones are lost, readers that come between the last two writes have to come again.
 pub fn rotate(

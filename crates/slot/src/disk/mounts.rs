@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn this_process_has_mounts_and_what_it_makes_is_none() {
         assert!(list().unwrap().iter().any(|mount| mount.at == Path::new("/")));
-        assert_eq!(below(Path::new("/proc/self")).unwrap().is_some(), false);
+        assert!(below(Path::new("/proc/self")).unwrap().is_none());
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("a/b")).unwrap();
         fs::write(dir.path().join("a/file"), "").unwrap();

@@ -11,15 +11,19 @@ use std::time::{Duration, Instant};
 
 /// How a program ended, and what it said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ran {
-    pub(crate) end: End,
+pub struct Ran {
+    /// How it ended.
+    pub end: End,
     /// Its last lines, on one line and without control characters.
-    pub(crate) said: String,
+    pub said: String,
 }
 
+/// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
+    /// With this exit code.
     Code(i32),
+    /// By this signal.
     Signal(i32),
     /// It was killed after so long.
     Limit(Duration),
@@ -29,13 +33,16 @@ pub(crate) enum End {
 
 /// What happens to processes that the program leaves behind in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leftovers {
+pub enum Leftovers {
+    /// They are killed.
     Kill,
+    /// They go on.
     Keep,
 }
 
 impl Ran {
-    pub(crate) fn is_good(&self) -> bool {
+    /// Whether it ended with exit code 0.
+    pub fn is_good(&self) -> bool {
         self.end == End::Code(0)
     }
 }
@@ -57,7 +64,7 @@ impl fmt::Display for Ran {
 }
 
 /// Runs it to its end, or for `limit`; then it and all of its group are killed. It reads nothing.
-pub(crate) fn run(command: Command, limit: Duration, leftovers: Leftovers) -> Ran {
+pub fn run(command: Command, limit: Duration, leftovers: Leftovers) -> Ran {
     let mut tail = Tail::default();
     let end = match watch(command, limit, leftovers, &mut tail) {
         Ok(Some(status)) => match (status.code(), status.signal()) {
@@ -182,8 +189,8 @@ impl Tail {
     }
 }
 
-/// Without what could drive a terminal, or turn a line around.
-pub(crate) fn harmless(text: &str) -> String {
+/// Text from outside, made safe to print: what could drive a terminal, or turn a line around, is spelled out.
+pub fn harmless(text: &str) -> String {
     let turns =
         |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
