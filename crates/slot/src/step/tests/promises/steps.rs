@@ -290,7 +290,7 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
     }),
     ("a slot that cannot be emptied is staged into only if the other one must stay", |t| {
         let Event::BeginStage { source, avoid, .. } = t.event else { return true };
-        let staged = *t.new.held(Slot::A) == Held::Staging;
+        let staged = *t.new.held(Slot::A) == Held::Staging && t.discards(Slot::A);
         let only = t.old.image(Slot::B).is_some_and(|image| Some(&image.identity) == source.as_ref());
         avoid[..] != [Slot::A] || !staged || t.old.active == Slot::B || only
     }),
