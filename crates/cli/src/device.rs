@@ -2,21 +2,21 @@
 
 use crate::args::{Init, Install, InstallArgs, TrialArgs, Vacuum};
 use crate::bytes::size;
-use crate::change::{json_of, open, terms, text_of};
+use crate::change::{json_of, open, terms, text_of, told};
 use crate::failure::Failure;
 use crate::forecast;
 use crate::keys;
 use crate::offline::reader;
 use crate::output::{Reply, plain};
 use crate::progress::Show;
-use crate::project::Following;
+use crate::project::{Followed, Following};
 use crate::restarts::{Restarts, change};
 use crate::time::now;
 use serde_json::json;
 use siding_agent::restart::Move;
 use siding_agent::{Installed, Outcome, Request};
 use siding_patch::Limits;
-use siding_slot::{Places, SealedImage, Slot, State, Store};
+use siding_slot::{Places, SealedImage, Slot, State, Store, What};
 use std::path::PathBuf;
 
 pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
@@ -63,7 +63,14 @@ fn supersede(args: &Init) -> Result<Reply, Failure> {
     let changed = change(store, &moves, Restarts::Tell, &following, write)?;
     let base = changed.state.get(component).and_then(|held| held.image(Slot::Base));
     let name = base.map_or_else(String::new, SealedImage::name);
-    let reply = changed.reply(&format!("{name} is the base of {component} already; nothing to do"));
+    if changed.entries.iter().any(|entry| entry.what == What::Mend) {
+        // What runs is what ran, but for the damage.
+        let on_base = changed.state.get(component).is_some_and(|held| held.active == Slot::Base);
+        let restart = if on_base { "what still runs the damaged one needs a restart\n" } else { "" };
+        return Ok(changed.followed.tell(told(&changed.entries, "").followed_by(restart)));
+    }
+    let reply =
+        changed.reply(&format!("{name} is the base of {component} already, and whole; nothing to do"));
     if changed.entries.is_empty() {
         return Ok(reply);
     }
@@ -223,14 +230,23 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
 
 /// Nothing has to follow: it empties no slot that is in use, and no way back that was not denied.
 pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
-    let freed = Store::open(&args.store.store)?.vacuum(now())?;
+    let mut store = Store::open(&args.store.store)?;
+    let freed = store.vacuum(now())?;
     let mut text = text_of(&freed.entries) + &format!("{} freed", size(freed.bytes));
+    for path in &freed.removed {
+        text += &format!(
+            "\n{} was removed: the record knows no such component",
+            plain(&path.display().to_string())
+        );
+    }
     for path in &freed.kept {
         text += &format!(
             "\n{} is a base that the record does not know; `siding init` takes it over",
             path.display()
         );
     }
-    let json = json!({ "freed_bytes": freed.bytes, "events": json_of(&freed.entries), "kept": freed.kept });
-    Ok(Reply::new(text, json))
+    let json = json!({
+        "freed_bytes": freed.bytes, "events": json_of(&freed.entries), "kept": freed.kept, "removed": freed.removed,
+    });
+    Ok(Followed::in_store(&store).tell(Reply::new(text, json)))
 }

@@ -10,7 +10,7 @@ use crate::output::{Reply, plain};
 use serde_json::{Value, json};
 use siding_image::Component;
 use siding_projection::{Agreement, Compared, Done, Error, Projections};
-use siding_slot::{Booted, Snapshot, State};
+use siding_slot::{Booted, Snapshot, State, Trouble};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -47,7 +47,7 @@ impl Following {
         };
         match &self.projections {
             Ok(all) => Self { projections: Ok(all.changed(before, after)) }.follow(store),
-            Err(_) if told(before) == told(after) => Followed::default(),
+            Err(_) if told(before) == told(after) => Followed::in_store(store),
             Err(_) => self.follow(store),
         }
     }
@@ -67,16 +67,16 @@ impl Following {
     ///
     /// Once this returned, what boot loaders were told survives a power cut, but for what is told as failed.
     pub(crate) fn follow(&self, store: &Snapshot) -> Followed {
-        let nothing = Followed { listed: true, ..Followed::default() };
+        let in_store = Followed::in_store(store);
         let projections = match &self.projections {
-            Ok(projections) if projections.is_empty() => return Followed::default(),
+            Ok(projections) if projections.is_empty() => return in_store,
             Ok(projections) => projections,
-            Err(error) => return Followed { unread: Some(error.to_string()), ..nothing },
+            Err(error) => return Followed { listed: true, unread: Some(error.to_string()), ..in_store },
         };
         let (done, failures) = match projections.apply(store) {
             Ok(done) => (done, Vec::new()),
             Err(Error::Failed { done, failures }) => (done, failures),
-            Err(error) => return Followed { unread: Some(error.to_string()), ..nothing },
+            Err(error) => return Followed { listed: true, unread: Some(error.to_string()), ..in_store },
         };
         let changed = done.into_iter().filter(|done| done.changed).collect();
         let failed = failures.into_iter().map(|failure| Failed {
@@ -84,7 +84,7 @@ impl Following {
             component: failure.component,
             projection: failure.projection,
         });
-        Followed { changed, failed: failed.collect(), ..nothing }
+        Followed { listed: true, changed, failed: failed.collect(), ..in_store }
     }
 }
 
@@ -97,6 +97,8 @@ pub(crate) struct Followed {
     failed: Vec<Failed>,
     /// Why it is not known what is to follow.
     unread: Option<String>,
+    /// What of the store itself does not follow: links, and the log.
+    troubles: Vec<Trouble>,
 }
 
 #[derive(Debug)]
@@ -107,9 +109,14 @@ struct Failed {
 }
 
 impl Followed {
+    /// Where nothing else is to follow.
+    pub(crate) fn in_store(store: &Snapshot) -> Self {
+        Self { troubles: store.troubles().to_vec(), ..Self::default() }
+    }
+
     /// Whether everything follows the record.
     pub(crate) fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.unread.is_none()
+        self.failed.is_empty() && self.unread.is_none() && self.troubles.is_empty()
     }
 
     /// Without what is meant for components that the store has not got yet: while a device is set up they come one
@@ -128,6 +135,10 @@ impl Followed {
         for Failed { component, projection, why } in &self.failed {
             text += &format!("{component}: {} does NOT follow: {}\n", plain(projection), plain(why));
         }
+        for Trouble { component, what } in &self.troubles {
+            let whose = component.as_ref().map_or_else(String::new, |component| format!("{component}: "));
+            text += &format!("{whose}the store does NOT follow: {}\n", plain(what));
+        }
         if let Some(why) = &self.unread {
             text += &format!("nothing follows: {}\n", plain(why));
         }
@@ -140,12 +151,22 @@ impl Followed {
 
     /// With what became of them added to a verb's answer, which says that it failed if not all follow.
     pub(crate) fn tell(&self, reply: Reply) -> Reply {
-        if !self.listed {
+        if !self.listed && self.troubles.is_empty() {
             return reply;
         }
-        let (followed, not) = self.json();
-        let reply =
-            reply.followed_by(&self.text()).beside("projected", followed).beside("not_projected", not);
+        let mut reply = reply.followed_by(&self.text());
+        if self.listed {
+            let (followed, not) = self.json();
+            reply = reply.beside("projected", followed).beside("not_projected", not);
+        }
+        if !self.troubles.is_empty() {
+            let name = |trouble: &Trouble| trouble.component.as_ref().map(ToString::to_string);
+            let json = self
+                .troubles
+                .iter()
+                .map(|trouble| json!({ "component": name(trouble), "why": trouble.what }));
+            reply = reply.beside("troubles", json.collect());
+        }
         if self.is_complete() { reply } else { reply.ends_with(Code::Failed) }
     }
 
@@ -179,7 +200,7 @@ pub(crate) fn project(args: &Project) -> Result<Reply, Failure> {
     let following = Following::checked(store.root())?;
     let followed = following.follow(&store);
     let text = match (&followed, followed.listed) {
-        (_, false) => {
+        (followed, false) if followed.is_complete() => {
             let file = store.root().join(siding_projection::FILE);
             format!("nothing is to follow the record: there is no {} that lists anything", file.display())
         }

@@ -127,9 +127,17 @@ impl Finding {
         };
         match slot {
             _ if self.condemned => "the slot was emptied; install its patch again to have it back".to_owned(),
-            Slot::Base => format!(
-                "a base is never written again: put the original back at its path, or run {component} from a sealed slot that is whole (`siding switch {component}`); patches cannot start from it as it is"
-            ),
+            Slot::Base => {
+                let can_switch = state.get(component).is_some_and(|held| {
+                    held.active == Slot::Base && held.trial.is_none() && held.ready().is_some()
+                });
+                let switch = format!("; until then `siding switch {component}` runs it from a sealed slot");
+                format!(
+                    "patches cannot start from it as it is; `siding init {component} IMAGE --version {} --replace` with its own image puts it in place anew and leaves all else{}",
+                    self.image.version,
+                    if can_switch { switch.as_str() } else { "" }
+                )
+            }
             _ if self.is_active(state) && state.get(component).is_some_and(|held| held.places.is_some()) => {
                 let back = state.get(component).and_then(back);
                 let back =

@@ -317,6 +317,7 @@ pub(crate) fn entry_text(entry: &LogEntry) -> String {
         What::Supersede => {
             format!("{name}: base {to} in place of {from}, and of all that was patched on the base before")
         }
+        What::Mend => format!("{name}: base {about} put in place anew: what lay there was damaged or gone"),
         What::Vacuum => format!("{name}: slot emptied{slot}, which held {about}"),
         _ => format!("{name}: {}", entry.what.name()),
     };

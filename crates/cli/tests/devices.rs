@@ -184,3 +184,48 @@ fn what_is_no_pair_of_devices_is_refused() {
     device.init(&device.slots[0].device, "").ends_with(0);
     device.init("one", "").ends_with(3);
 }
+
+#[test]
+fn a_device_that_is_mounted_or_another_components_is_refused_by_all_its_names() {
+    let Some(device) = Device::new() else { return };
+    let lab = &device.lab;
+    let [a, b] = [&device.slots[0].device, &device.slots[1].device];
+    let empty = lab.read("part-b");
+    let made = tool(&format!("mke2fs -q -F {b}"));
+    let mounted = lab.path("mounted");
+    fs::create_dir(&mounted).unwrap();
+    let mount = || made.as_ref().and_then(|_| tool(&format!("mount -t ext2 {b} {}", mounted.display())));
+    let unmount = || assert!(tool(&format!("umount {}", mounted.display())).is_some());
+    if mount().is_none() {
+        eprintln!("SKIPPED: mke2fs or a mount of ext2 cannot be had, so that no device in use is tried");
+    } else {
+        fs::write(mounted.join("file"), "mine").unwrap();
+        device.init("one", "").ends_with(8).complains(&[
+            b,
+            "it is mounted on",
+            "mounted; it was not written",
+        ]);
+        unmount();
+        device.init("one", "").ends_with(0);
+        mount().unwrap();
+        lab.run("install forth.siding --trust maker.pub").ends_with(8).complains(&[b, "it is mounted on"]);
+        assert_eq!(lab.status("rootfs")["slots"]["b"]["state"], "empty", "the record was not changed");
+        assert_eq!(fs::read(mounted.join("file")).unwrap(), b"mine");
+        unmount();
+        fs::write(b, &empty).unwrap();
+    }
+    device.init("one", "");
+    lab.ok("install forth.siding --trust maker.pub");
+    let link = lab.path("link");
+    std::os::unix::fs::symlink(a, &link).unwrap();
+    let further = Loop::over(&lab.path("part-a")).expect("a further loop device");
+    let free = Loop::over(&lab.path("two")).expect("a further loop device");
+    for taken in [link.display().to_string(), a.clone(), further.device.clone()] {
+        lab.run(&format!("init other one --version 1 --slot a={taken} --slot b={}", free.device))
+            .ends_with(3)
+            .complains(&["other cannot have the device", "which is slot a of rootfs"]);
+    }
+    lab.run(&format!("init other one --version 1 --slot a={a} --slot b={}", further.device))
+        .ends_with(1)
+        .complains(&["both slots are this device"]);
+}

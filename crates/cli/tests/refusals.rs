@@ -440,3 +440,18 @@ fn an_empty_variable_is_named() {
     let done = lab.finished(line, lab.command(line).env("SIDING_TRUST", ""));
     done.ends_with(2).complains(&["SIDING_TRUST is set and empty"]);
 }
+
+#[test]
+fn a_record_that_is_too_short_and_a_log_that_was_cut_are_named() {
+    let lab = Lab::device();
+    lab.write("store/log", b"");
+    lab.ok("log").says(&["lines of the log that cannot be read: 1"]);
+    lab.ok("vacuum");
+    lab.ok("log").says(&["lines of the log that cannot be read: 1"]);
+    for len in [0, 100] {
+        lab.write("store/record", &vec![0; len]);
+        for verb in ["status", "boot"] {
+            lab.run(verb).ends_with(6).complains(&["is damaged: it has", "keep the store"]);
+        }
+    }
+}

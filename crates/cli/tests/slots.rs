@@ -123,3 +123,26 @@ fn switching_twice_is_switching_once() {
     assert_eq!(lab.json("switch lib"), serde_json::json!([]));
     assert_eq!(lab.events(), ["init", "stage", "seal", "switch", "confirm"]);
 }
+
+#[test]
+fn a_damaged_base_is_put_in_place_anew_by_its_own_image() {
+    let lab = Lab::device();
+    lab.ok("install a.siding --trust maker.pub --switch --no-trial");
+    lab.ok("init lib old --version 1.0 --replace").says(&["already, and whole; nothing to do"]);
+    damage(&image(&lab, "base"));
+    lab.run("verify --slot lib")
+        .ends_with(6)
+        .says(&["`siding init lib IMAGE --version 1.0 --replace`"])
+        .says_not(&["siding switch"]);
+    lab.ok("init lib old --version 1.0 --replace").says(&["lib: base 1.0 put in place anew"]);
+    lab.ok("verify --slot lib").says(&["ok lib 1.0 in slot base", "ok lib 1.0 (a) in slot a"]);
+    assert_eq!(lab.current("lib"), lab.read("new-a"), "the patch stays in use");
+    lab.ok("remove lib");
+    assert_eq!(lab.current("lib"), lab.read("old"));
+    // Gone altogether, and in use; what could be used instead is named.
+    let base = lab.path("store/components/lib/base.1");
+    common::clear(&base);
+    lab.run("verify --slot lib").ends_with(6).says(&["until then `siding switch lib`"]);
+    lab.ok("init lib old --version 1.0 --replace").says(&["put in place anew", "needs a restart"]);
+    assert_eq!(lab.current("lib"), lab.read("old"));
+}

@@ -126,3 +126,93 @@ fn a_command_that_wants_to_write_is_told_why_it_cannot() {
     let read = run("status");
     assert!(read.contains("lib 1.0") && read.ends_with("code 0 back base\n"), "{read}");
 }
+
+#[test]
+fn a_way_back_that_is_gone_is_not_taken_by_hand() {
+    let lab = Lab::device();
+    lab.ok("install a.siding --trust maker.pub --switch");
+    common::clear(&lab.path("store/components/lib/base"));
+    for verb in ["rollback lib", "remove lib"] {
+        lab.run(verb).ends_with(6).complains(&[
+            "lib cannot go to 1.0",
+            "is missing",
+            "siding init lib IMAGE",
+        ]);
+    }
+    assert_eq!(lab.current("lib"), lab.read("new-a"));
+    lab.ok("init lib old --version 1.0 --replace");
+    lab.ok("rollback lib");
+    assert_eq!(lab.current("lib"), lab.read("old"));
+}
+
+#[test]
+fn what_is_in_the_way_of_a_link_or_the_log_is_told_and_everything_else_follows() {
+    let lab = with_grub();
+    lab.ok("install a.siding --trust maker.pub --switch --tries 1");
+    let (link, log) = (lab.path("store/current/lib"), lab.path("store/log"));
+    fs::remove_file(&link).unwrap();
+    fs::create_dir_all(link.join("inside")).unwrap();
+    fs::rename(&log, lab.path("log aside")).unwrap();
+    fs::create_dir(&log).unwrap();
+    let told =
+        ["lib: the store does NOT follow", "current/lib", "the store does NOT follow: cannot open the log"];
+    lab.run("boot").ends_with(1).says(&["lib: restart on trial with 1.0 (a)"]).says(&told);
+    lab.run("boot").ends_with(1).says(&["lib: fell back from 1.0 (a) to 1.0", "grubenv follows"]).says(&told);
+    assert_eq!(block(&lab).split(' ').next(), Some("base"));
+    let json = lab.run("boot --json").ends_with(1).json();
+    assert_eq!(json["troubles"].as_array().map(Vec::len), Some(2), "{json}");
+    fs::remove_dir_all(&link).unwrap();
+    fs::remove_dir(&log).unwrap();
+    fs::rename(lab.path("log aside"), &log).unwrap();
+    lab.ok("boot");
+    assert_eq!(lab.current("lib"), lab.read("old"));
+    assert_eq!(lab.events(), ["init", "stage", "seal", "switch", "try", "fall-back"]);
+}
+
+/// What is mounted in a slot is not emptied with it, whoever empties that.
+#[test]
+fn what_is_mounted_in_a_slot_outlives_it() {
+    const SCRIPT: &str = "mount --make-rprivate / && mount --bind home \"$1\" || exit 77
+        for verb in boot boot vacuum 'init lib new-b --version 2.0 --replace' vacuum; do
+            echo \"== $verb\"; \"$0\" $verb 2>&1; echo \"code $?\"
+        done";
+    let lab = Lab::tree_device();
+    lab.ok("install a.siding --trust maker.pub --switch --tries 1");
+    let inside = fs::read_dir(lab.path("store/current/lib")).unwrap().map(|item| item.unwrap().path());
+    let inside = inside.into_iter().find(|path| path.is_dir()).expect("a directory in the tree");
+    let inside = inside.canonicalize().unwrap();
+    fs::create_dir_all(lab.path("home/sub")).unwrap();
+    lab.write("home/file", b"mine");
+    lab.write("home/sub/file", b"mine");
+    fs::set_permissions(lab.path("home"), Permissions::from_mode(0o751)).unwrap();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", SCRIPT, env!("CARGO_BIN_EXE_siding")]).arg(&inside);
+    command.current_dir(lab.root()).env("SIDING_STORE", lab.path("store"));
+    command.env("RUNTIME_DIRECTORY", lab.path("run"));
+    let done = command.output();
+    let out =
+        done.as_ref().map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
+    if !out.contains("== boot") {
+        eprintln!("SKIPPED: a mount namespace needs root and unshare: {done:?}");
+        return;
+    }
+    assert!(lab.path("home/file").exists() && lab.path("home/sub/file").exists(), "{out}");
+    let mode = fs::metadata(lab.path("home")).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o751, "{out}");
+    assert!(out.contains("fell back from 1.0 (a) to 1.0"), "{out}");
+    assert!(out.contains("something is mounted on") && out.contains("code 8"), "{out}");
+    assert!(out.contains("base 2.0 in place of"), "{out}");
+    // Once it is unmounted, the slot is emptied.
+    lab.ok("vacuum");
+    assert_eq!(lab.names("store/components/lib"), ["base.1"]);
+}
+
+#[test]
+fn a_vacuum_names_what_it_removes_that_nobody_knows() {
+    let lab = Lab::device();
+    fs::create_dir_all(lab.path("store/components/backup/of")).unwrap();
+    lab.ok("vacuum").says(&["components/backup was removed"]);
+    fs::create_dir_all(lab.path("store/components/backup/of")).unwrap();
+    let json = lab.json("vacuum");
+    assert!(json["removed"][0].as_str().unwrap().ends_with("components/backup"), "{json}");
+}

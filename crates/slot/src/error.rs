@@ -89,6 +89,17 @@ pub enum Error {
         /// By which name.
         place: PathBuf,
     },
+    /// What was asked for leads to an image that is gone. Nothing was changed.
+    NothingThere {
+        /// Of which component.
+        component: Component,
+        /// In which slot it should be.
+        slot: Slot,
+        /// Its version.
+        version: String,
+        /// What is missing.
+        what: String,
+    },
     /// An image could not be read.
     Image(siding_image::Error),
     /// What was read back is not what should have been written.
@@ -192,6 +203,7 @@ impl Error {
             | Self::Image(_)
             | Self::NotAsWritten { .. }
             | Self::NoContent { .. }
+            | Self::NothingThere { .. }
             | Self::WrongImage { .. } => Kind::Corrupt,
             Self::Poisoned { .. } => Kind::Io,
         }
@@ -271,6 +283,22 @@ impl fmt::Display for Error {
                 at.display(),
                 path.display()
             ),
+            Self::NothingThere { component, slot, version, what } => {
+                write!(
+                    f,
+                    "{component} cannot go to {version} in slot {slot}: {what}; nothing was changed; "
+                )?;
+                match slot {
+                    Slot::Base => write!(
+                        f,
+                        "put {version} in place again with `siding init {component} IMAGE --version {version} --replace`, and look with `siding verify --slot {component}`"
+                    ),
+                    _ => write!(
+                        f,
+                        "look with `siding verify --slot {component}`, and empty the slot with `siding verify --slot {component}:{slot} --condemn`, so that the way back is another one"
+                    ),
+                }
+            }
             Self::InUse { path, how } => write!(
                 f,
                 "the device {} is in use: {how}; it was not written; unmount it or have it let go of, and try again",

@@ -63,7 +63,7 @@ mod verify;
 pub use builder::{Builder, discard};
 pub use error::{Error, Kind};
 pub use log::{History, LogEntry, What};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Trouble};
 pub use space::Space;
 pub use staging::{Sealed, Staging, Target};
 pub use state::{

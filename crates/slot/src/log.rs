@@ -66,6 +66,8 @@ pub enum What {
     Stray,
     /// Another base took the place of a base and of all that was patched on it.
     Supersede,
+    /// A base that was damaged was put in place anew.
+    Mend,
 }
 
 /// What a log says.
@@ -213,6 +215,9 @@ impl Log {
     /// and a line that is no entry says so from then on.
     pub(crate) fn open(disk: &dyn Disk, path: &Path, sure: u64) -> Result<Self> {
         let io = |e| Error::io("open the log", path, e);
+        if disk.find(path).map_err(io)?.is_some_and(|there| !there.is_file()) {
+            return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a file")));
+        }
         let file = disk.open(path, Access::Log).map_err(io)?;
         let len = file.len().map_err(io)?;
         let end = if len < sure { whole_part(file.as_ref(), len).map_err(io)? } else { sure };
@@ -302,7 +307,7 @@ fn whole_part(file: &dyn DiskFile, len: u64) -> std::io::Result<u64> {
 }
 
 impl What {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Init,
         Self::Stage,
         Self::Abandon,
@@ -318,6 +323,7 @@ impl What {
         Self::Fail,
         Self::Stray,
         Self::Supersede,
+        Self::Mend,
     ];
 
     /// Its name in the log.
@@ -338,6 +344,7 @@ impl What {
             Self::Fail => "fail",
             Self::Stray => "stray",
             Self::Supersede => "supersede",
+            Self::Mend => "mend",
         }
     }
 }

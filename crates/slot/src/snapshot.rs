@@ -22,6 +22,17 @@ pub struct Snapshot {
     pub(crate) layout: Layout,
     pub(crate) state: State,
     pub(crate) tail: Tail,
+    /// What does not follow the record, by what it is: a component's link, or the log.
+    pub(crate) troubles: Vec<Trouble>,
+}
+
+/// Something in a store that should follow its record and could not be made to. The record stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Whose `current` link it is; `None` for the log.
+    pub component: Option<Component>,
+    /// What was tried, with which file, and what the system said.
+    pub what: String,
 }
 
 impl Snapshot {
@@ -53,7 +64,7 @@ impl Snapshot {
     ///
     /// A stage may still find the record or the disk full.
     pub fn may_stage(&self, component: &Component, target: &Target, retry_denied: bool) -> Result<Slot> {
-        let (next, _) = steps(&self.state, &target.events(component, retry_denied, 0), 0)?;
+        let (next, _) = steps(&self.state, &target.events(component, retry_denied, &[], 0), 0)?;
         let held = next.require(component)?;
         let staging = Slot::PATCHED.into_iter().find(|slot| *held.held(*slot) == Held::Staging);
         Ok(staging.ok_or_else(|| Refusal::NotStaging { component: component.clone(), slot: Slot::A })?)
@@ -152,6 +163,12 @@ impl Snapshot {
     /// A slot's directory.
     pub(crate) fn slot_dir(&self, component: &Component, slot: Slot) -> PathBuf {
         self.layout.slot(component, self.home(component, slot))
+    }
+
+    /// What of the store could not be made to follow the record by whoever has it open for writing: links and the log.
+    /// Each is tried again with the next change, and when the store is next opened.
+    pub fn troubles(&self) -> &[Trouble] {
+        &self.troubles
     }
 
     /// The link that always names the active image.

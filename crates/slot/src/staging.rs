@@ -45,10 +45,16 @@ impl Target {
     }
 
     /// What happens to the state machine when this is staged: what was staged before is given up, wherever.
-    pub(crate) fn events(&self, component: &Component, retry_denied: bool, now: u64) -> Vec<Event> {
+    pub(crate) fn events(
+        &self,
+        component: &Component,
+        retry_denied: bool,
+        avoid: &[Slot],
+        now: u64,
+    ) -> Vec<Event> {
         let abandon = Event::Abandon { component: component.clone() };
-        let begin =
-            Event::BeginStage { component: component.clone(), image: self.image(now), source: self.source };
+        let (image, source, avoid) = (self.image(now), self.source, avoid.to_vec());
+        let begin = Event::BeginStage { component: component.clone(), image, source, avoid };
         self.lift(component, retry_denied).into_iter().chain([abandon, begin]).collect()
     }
 

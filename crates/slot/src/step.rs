@@ -46,7 +46,10 @@ pub fn step(state: &State, event: &Event, now: u64) -> Result<(State, Vec<Effect
             next.init_places(component, places, *slot, image)
         }
         Event::Supersede { component, image } => next.supersede(component, image),
-        Event::BeginStage { component, image, source } => next.begin_stage(component, image, source.as_ref()),
+        Event::Mend { component } => next.mend(component),
+        Event::BeginStage { component, image, source, avoid } => {
+            next.begin_stage(component, image, source.as_ref(), avoid)
+        }
         Event::GoOn { component, slot, image, there } => next.go_on(component, *slot, image, *there),
         Event::Abandon { component } => next.abandon(component),
         Event::Seal { component, slot, image } => next.seal(component, *slot, image),
@@ -149,15 +152,30 @@ impl Step {
         Ok(())
     }
 
+    fn mend(&mut self, component: &Component) -> Result<(), Refusal> {
+        let held = self.get(component)?;
+        let Some(base) = held.image(Slot::Base).cloned() else {
+            return Err(Refusal::NothingToSupersede { component: component.clone() });
+        };
+        held.generation = held.generation.saturating_add(1);
+        if held.active == Slot::Base {
+            self.set_current(component, Slot::Base);
+        }
+        self.effects.push(Effect::DiscardBases(component.clone()));
+        self.log(LogEntry::new(What::Mend, component).to(&base).slot(Slot::Base));
+        Ok(())
+    }
+
     fn begin_stage(
         &mut self,
         component: &Component,
         image: &SealedImage,
         source: Option<&Identity>,
+        avoid: &[Slot],
     ) -> Result<(), Refusal> {
         let held = self.get(component)?;
         admit(component, held, image)?;
-        let Some(slot) = held.staging_slot(source) else {
+        let Some(slot) = held.staging_slot_but(source, avoid) else {
             return Err(Refusal::SourceWouldGo { component: component.clone() });
         };
         let active = held.active_image().cloned();

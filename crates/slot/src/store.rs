@@ -36,11 +36,12 @@ mod project;
 pub struct Store {
     snapshot: Snapshot,
     record: Record,
-    log: Log,
+    /// `None` once it could not be opened or written: then the record carries what it lacks.
+    log: Option<Log>,
     /// Entries that the log does not have yet, oldest first: those that are on their way there, and those that a full
     /// disk has kept out of it.
     untold: Vec<Numbered>,
-    /// Components whose `current` a full disk has kept from following the record so far.
+    /// Components whose `current` could not be made to follow the record so far.
     behind: BTreeSet<Component>,
     /// Whether links were changed since they were last flushed.
     links_unflushed: bool,
@@ -69,6 +70,8 @@ pub struct Freed {
     pub bytes: u64,
     /// Which slots it emptied.
     pub entries: Vec<LogEntry>,
+    /// Directories that were not any component's that the record knows, and that it removed.
+    pub removed: Vec<PathBuf>,
     /// Directories of components that the record does not know, and that it left because each holds a whole base.
     pub kept: Vec<PathBuf>,
 }
@@ -148,7 +151,8 @@ impl Store {
     /// Copies the image at `from` into a place of its own, and makes it the component's base and active, in place of the base
     /// before and of everything that was patched on that: sealed images, what is being staged, the trial, the way
     /// back. What was denied stays denied; with `retry_denied` the denial of this image is lifted. The floor rises to the
-    /// image's epoch. If the image is the base already, nothing happens.
+    /// image's epoch. If the image is the base already, all of that is read: if it is what its seal says, nothing happens; if
+    /// not, the image is put in place anew, and nothing else changes.
     ///
     /// Once this returned Ok, the new base survives a power cut, and is the base. A cut or an error before that leaves
     /// the component as it was, or as it is to be. The files of what was superseded go when the store is dropped, once
@@ -310,11 +314,13 @@ impl Store {
     /// Once this returned Ok they survive. It is one flush, or none if no link was changed.
     pub fn flush_current(&mut self) -> Result<()> {
         self.alive()?;
-        self.link().and_then(|()| self.flush_links()).inspect_err(|error| self.note(error))
+        self.link();
+        self.flush_links().inspect_err(|error| self.note(error))
     }
 
     /// What the start of a device calls, once, before components are used: spends a try of each trial, or ends
-    /// the trial and falls back. Writes nothing if nothing is on trial.
+    /// the trial and falls back. Writes nothing if nothing is on trial. If the files of the previous slot are gone, and those
+    /// of the base are there, it falls back to the base.
     ///
     /// Once this returned Ok the try is spent, or the fall back done, whatever the power does.
     pub fn boot(&mut self, now: u64) -> Result<Vec<LogEntry>> {
@@ -326,7 +332,7 @@ impl Store {
     ///
     /// Once this returned Ok the try is spent, or the fall back done, whatever the power does.
     pub fn boot_with(&mut self, seen: &BTreeMap<Component, Booted>, now: u64) -> Result<Vec<LogEntry>> {
-        self.commit(&[Event::Boot { seen: seen.clone() }], now)
+        self.leave(Event::Boot { seen: seen.clone() }, now)
     }
 
     /// Ends the trials of these components, whose check has failed: falls back at once, or, where the image says
@@ -335,14 +341,14 @@ impl Store {
     ///
     /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
     pub fn health_failed(&mut self, set: &[Component], reason: &str, now: u64) -> Result<Vec<LogEntry>> {
-        self.commit(&[Event::HealthFailed { set: set.to_vec(), reason: reason.to_owned() }], now)
+        self.leave(Event::HealthFailed { set: set.to_vec(), reason: reason.to_owned() }, now)
     }
 
     /// As [`health_failed`](Self::health_failed), for all trials whose deadline has passed.
     ///
     /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
     pub fn deadline(&mut self, now: u64) -> Result<Vec<LogEntry>> {
-        self.commit(&[Event::Deadline], now)
+        self.leave(Event::Deadline, now)
     }
 
     /// Ends the trials of these components, and raises their floors. What is not on trial is left as it is, so
@@ -353,18 +359,20 @@ impl Store {
         self.commit(&[Event::Confirm { set: set.to_vec() }], now)
     }
 
-    /// Goes back to each component's previous slot, or its base, and denies the image it leaves.
+    /// Goes back to each component's previous slot, or its base, and denies the image it leaves. Refused with
+    /// [`Error::NothingThere`] if the files of what it would go back to are gone.
     ///
     /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
     pub fn rollback(&mut self, set: &[Component], reason: &str, now: u64) -> Result<Vec<LogEntry>> {
-        self.commit(&[Event::Rollback { set: set.to_vec(), reason: reason.to_owned() }], now)
+        self.go_to_what_is_there(Event::Rollback { set: set.to_vec(), reason: reason.to_owned() }, now)
     }
 
-    /// Goes back to the base of each component, and keeps the image it leaves for another time.
+    /// Goes back to the base of each component, and keeps the image it leaves for another time. Refused with
+    /// [`Error::NothingThere`] if the files of the base are gone.
     ///
     /// Once this returned Ok it survives a power cut. A cut before that leaves all of it or none.
     pub fn remove(&mut self, set: &[Component], now: u64) -> Result<Vec<LogEntry>> {
-        self.commit(&[Event::Remove { set: set.to_vec() }], now)
+        self.go_to_what_is_there(Event::Remove { set: set.to_vec() }, now)
     }
 
     /// Empties an inactive slot whose sealed image was found damaged: it is no image any more, and no way back.
@@ -408,8 +416,9 @@ impl Store {
         if let Some((.., error)) = self.uncleared.pop() {
             return Err(error);
         }
-        let (leftovers, kept) = self.remove_leftovers().inspect_err(|error| self.note(error))?;
-        Ok(Freed { bytes: bytes.saturating_add(leftovers), entries, kept })
+        let mut freed = Freed { bytes, entries, ..Freed::default() };
+        self.remove_leftovers(&mut freed).inspect_err(|error| self.note(error))?;
+        Ok(freed)
     }
 }
 
@@ -420,7 +429,10 @@ impl Drop for Store {
         if self.poison.is_none() {
             let _ = match self.unswept {
                 true => self.sweep(),
-                false => self.link().and_then(|()| self.flush_links()),
+                false => {
+                    self.link();
+                    self.flush_links()
+                }
             };
         }
     }

@@ -11,6 +11,7 @@ use crate::disk::{Access, Attribute, Disk};
 use crate::{Error, Kind, Result, Slot, Snapshot};
 use siding_image::{Component, Content, Digest, FileRef, Image, Node, Tree};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 /// How an image was found to be what it should be: by files, whatever their names.
@@ -45,6 +46,37 @@ impl Snapshot {
             }
         }
     }
+}
+
+impl Snapshot {
+    /// What of a sealed slot's image is plainly gone: its file or directory, a part of its length, or its description. Reads
+    /// no image, and what cannot be looked at counts as there.
+    pub(crate) fn gone(&self, component: &Component, slot: Slot) -> Option<String> {
+        let path = self.image_path(component, slot);
+        let image = match self.image(component, slot) {
+            Err(error @ (Error::Refused(_) | Error::Image(_))) => return Some(error.to_string()),
+            Err(Error::Io { source, path, .. }) if is_nothing(&source) => {
+                return Some(format!("{} is missing", path.display()));
+            }
+            Err(_) => return None,
+            Ok(image) => image,
+        };
+        match (self.disk.look(&path), image.content()) {
+            (Err(error), _) => is_nothing(&error).then(|| format!("{} is missing", path.display())),
+            (Ok(seen), Content::Tree(_)) if seen.is_directory() => None,
+            (Ok(seen), Content::File(_)) if seen.is_block_device() => None,
+            (Ok(seen), Content::File(file)) if seen.is_file() && seen.len == file.size => None,
+            (Ok(seen), Content::File(file)) if seen.is_file() => {
+                let (has, needs) = (seen.len, file.size);
+                Some(format!("{} has {has} bytes instead of {needs}", path.display()))
+            }
+            (Ok(_), _) => Some(format!("{} is something else", path.display())),
+        }
+    }
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn verify_file(disk: &dyn Disk, image: &Image, file: FileRef) -> Result<Verified> {

@@ -103,8 +103,10 @@ fn carry_out(mut state: State, decision: &Decision<'_>, trial: Option<TrialTerms
         }
         let source = matches!(change.way, Way::Patch(_)).then(|| change.item.source.identity());
         let slot = state.get(&component).unwrap().staging_slot(source.as_ref()).expect("a slot");
-        state =
-            then(&state, &Event::BeginStage { component: component.clone(), image: image.clone(), source });
+        state = then(
+            &state,
+            &Event::BeginStage { component: component.clone(), image: image.clone(), source, avoid: vec![] },
+        );
         state = then(&state, &Event::Seal { component: component.clone(), slot, image });
         to.push((component, slot));
     }

@@ -60,6 +60,15 @@ fn every_error() -> Vec<(Error, Kind)> {
             },
             Kind::Busy,
         ),
+        (
+            Error::NothingThere {
+                component: "openssl".parse().unwrap(),
+                slot: Slot::A,
+                version: "3.0.20 (a)".into(),
+                what: "/var/lib/siding/components/openssl/a/image is missing".into(),
+            },
+            Kind::Corrupt,
+        ),
         (Error::InUse { path: "/dev/vda3".into(), how: "it is mounted on /srv".into() }, Kind::Busy),
         (
             Error::SharedDevice {

@@ -192,17 +192,19 @@ fn path(component: &str, version: &str) -> PathBuf {
     Path::new("/pictures").join(format!("{component} {version}"))
 }
 
-/// The image of a component and version.
-pub(super) fn picture(disk: &dyn Disk, component: &str, version: &str) -> Picture {
+/// The image of a component and version. An error only where the power went meanwhile, which a link or the log may have
+/// met, and no verb have told.
+fn picture(disk: &dyn Disk, component: &str, version: &str) -> crate::Result<Picture> {
     let path = path(component, version);
-    let content = match disk.look(&path).unwrap().is_directory() {
-        true => Content::Tree(disk.scan(&path).unwrap()),
+    let io = |e| crate::Error::io("look at", &path, e);
+    let content = match disk.look(&path).map_err(io)?.is_directory() {
+        true => Content::Tree(disk.scan(&path)?),
         false => {
-            let bytes = disk.read(&path).unwrap();
+            let bytes = disk.read(&path).map_err(io)?;
             Content::File(FileRef { size: bytes.len() as u64, digest: verity::digest(&bytes) })
         }
     };
-    Picture { path, content }
+    Ok(Picture { path, content })
 }
 
 impl Picture {
@@ -246,7 +248,7 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
         Act::Init(component, version) => init(&mut store, component, version),
         Act::Supersede(component, version) => supersede(&mut store, component, version),
         Act::InitPlaces(component, version) => {
-            let image = picture(disk.as_ref(), component, version).image();
+            let image = picture(disk.as_ref(), component, version)?.image();
             let places = Places { a: "/dev/a".into(), b: "/dev/b".into() };
             store.init_places_from(
                 &name(component),
@@ -279,7 +281,7 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
         Act::Late => store.deadline(DEADLINE),
         Act::Remove(component) => store.remove(&names(&[component]), NOW),
         Act::Lift(component, version) => {
-            let digest = picture(disk.as_ref(), component, version).content.identity().digest;
+            let digest = picture(disk.as_ref(), component, version)?.content.identity().digest;
             store.lift(&name(component), &digest, NOW)
         }
         Act::Condemn(component, slot) => store.condemn(&name(component), slot, "it rotted", NOW),
@@ -289,19 +291,19 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
 }
 
 pub(super) fn init(store: &mut Store, component: &str, version: &str) -> Result<Vec<LogEntry>> {
-    let image = picture(store.disk.as_ref(), component, version).image();
+    let image = picture(store.disk.as_ref(), component, version)?.image();
     store.init_from(&name(component), &version.parse().unwrap(), 1, &image, NOW)
 }
 
 pub(super) fn supersede(store: &mut Store, component: &str, version: &str) -> Result<Vec<LogEntry>> {
-    let picture = picture(store.disk.as_ref(), component, version);
+    let picture = picture(store.disk.as_ref(), component, version)?;
     let target = Target { patch: None, ..picture.target(version) };
     store.supersede_from(&name(component), &target, &picture.image(), false, NOW)
 }
 
 /// What the agent and the applier do, but for the patch: up to `most` bytes, and the seal if that is all of them.
 pub(super) fn stage(store: &mut Store, component: &str, version: &str, most: usize, now: u64) -> Result<()> {
-    let picture = picture(store.disk.as_ref(), component, version);
+    let picture = picture(store.disk.as_ref(), component, version)?;
     let held = store.state().require(&name(component))?;
     let from = if held.places.is_some() { held.active } else { Slot::Base };
     let source = store.image(&name(component), from)?;

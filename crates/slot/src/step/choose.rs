@@ -12,6 +12,11 @@ impl ComponentState {
     /// that holds nothing useful, else the one with the lower version, else `a`. Never the only slot that
     /// holds `source`.
     pub fn staging_slot(&self, source: Option<&Identity>) -> Option<Slot> {
+        self.staging_slot_but(source, &[])
+    }
+
+    /// The same, but one of those in `avoid` only if there is no other.
+    pub(super) fn staging_slot_but(&self, source: Option<&Identity>, avoid: &[Slot]) -> Option<Slot> {
         let holds_source = |slot: Slot| self.image(slot).is_some_and(|image| source == Some(&image.identity));
         let spare = |slot: &Slot| {
             let elsewhere = Slot::ALL.into_iter().any(|other| other != *slot && holds_source(other));
@@ -23,7 +28,7 @@ impl ComponentState {
             Held::Sealed(image) if self.denial(&image.identity.digest).is_some() => (2, None),
             Held::Sealed(image) => (3, Some(image.version.clone())),
         };
-        Slot::PATCHED.into_iter().filter(spare).min_by_key(worth)
+        Slot::PATCHED.into_iter().filter(spare).min_by_key(|slot| (avoid.contains(slot), worth(slot)))
     }
 
     /// Whether a slot can be emptied without losing a way forward or back.

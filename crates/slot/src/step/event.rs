@@ -34,6 +34,12 @@ pub enum Event {
         /// What the new base holds.
         image: SealedImage,
     },
+    /// The base, which was damaged or gone, was written anew, flushed and compared in a place of its own. Nothing else
+    /// changes: what was patched on it is as it was.
+    Mend {
+        /// Which component.
+        component: Component,
+    },
     /// The inactive slot is to be written.
     BeginStage {
         /// Which component.
@@ -42,6 +48,8 @@ pub enum Event {
         image: SealedImage,
         /// What it is made from: no slot is overwritten that alone holds this.
         source: Option<Identity>,
+        /// Slots that cannot be emptied, and are taken only if there is no other.
+        avoid: Vec<Slot>,
     },
     /// An interrupted stage is gone on with.
     GoOn {
@@ -133,7 +141,7 @@ pub enum Effect {
     SetCurrent(Component, Slot),
     /// Remove the files of the slot.
     DiscardSlot(Component, Slot),
-    /// Remove the files of the bases that were superseded.
+    /// Remove the files of the bases that were superseded, or mended.
     DiscardBases(Component),
     /// Remember what happened.
     Log(LogEntry),

@@ -23,8 +23,11 @@ impl Store {
         now: u64,
     ) -> Result<Vec<LogEntry>> {
         self.alive()?;
-        let supersede = Event::Supersede { component: component.clone(), image: target.image(now) };
-        let events = Vec::from_iter(target.lift(component, retry_denied).into_iter().chain([supersede]));
+        let event = match self.base_to_mend(component, target) {
+            true => Event::Mend { component: component.clone() },
+            false => Event::Supersede { component: component.clone(), image: target.image(now) },
+        };
+        let events = Vec::from_iter(target.lift(component, retry_denied).into_iter().chain([event]));
         let (next, effects) = steps(&self.state, &events, now)?;
         if effects.is_empty() {
             return Ok(Vec::new());
@@ -33,6 +36,13 @@ impl Store {
         let home = next.require(component)?.home(Slot::Base);
         self.write_next_base(component, home, source).inspect_err(|error| self.note(error))?;
         self.commit(&events, now)
+    }
+
+    /// Whether the image that is offered is the base, and what lies there is not what its seal says.
+    fn base_to_mend(&self, component: &Component, target: &Target) -> bool {
+        let base = self.state.get(component).and_then(|held| held.image(Slot::Base));
+        let same = base.is_some_and(|base| base.identity == target.identity);
+        same && self.verify(component, Slot::Base).is_err()
     }
 
     /// Writes and freezes a base beside the one that the record names.

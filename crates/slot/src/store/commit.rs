@@ -8,8 +8,9 @@ use crate::log::{LogEntry, Numbered, Tail};
 use crate::staging::Target;
 use crate::state::{Held, Slot, State};
 use crate::step::{Effect, Event, Refusal, steps};
-use crate::{Error, Kind, Result, codec, record};
+use crate::{Error, Kind, Result, Trouble, codec, record};
 use siding_image::{Checkpoint, Component};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 impl Store {
@@ -24,12 +25,16 @@ impl Store {
         if effects.is_empty() {
             return Ok(entries);
         }
-        let done = self.make_room_to_tell().and_then(|()| {
-            let fitted = self.fitted(state, &entries);
-            record::fits(fitted.payload.len())?;
+        self.make_room_to_tell();
+        let fitted = self.fitted(state, &entries);
+        let done = record::fits(fitted.payload.len()).and_then(|()| {
             let settles = fitted.left_out || !events.iter().all(Event::is_quick);
             self.carry_out(fitted, &entries, &effects)?;
-            if settles { self.flush_links().and_then(|()| self.settle()) } else { Ok(()) }
+            if settles {
+                self.flush_links()?;
+                self.settle();
+            }
+            Ok(())
         });
         if let Err(error) = &done
             && !matches!(error, Error::RecordFull { .. })
@@ -37,6 +42,46 @@ impl Store {
             self.poison.get_or_insert_with(|| error.to_string());
         }
         done.map(|()| entries)
+    }
+
+    /// As [`commit`](Self::commit), for what somebody asked for: refused if it leads to an image that is gone.
+    pub(super) fn go_to_what_is_there(&mut self, event: Event, now: u64) -> Result<Vec<LogEntry>> {
+        self.alive()?;
+        for (component, slot) in self.leads_to(&event, now)? {
+            if let Some(what) = self.gone(&component, slot) {
+                let image = self.state.get(&component).and_then(|held| held.image(slot));
+                let version = image.map_or_else(String::new, |image| image.version.to_string());
+                return Err(Error::NothingThere { component, slot, version, what });
+            }
+        }
+        self.commit(&[event], now)
+    }
+
+    /// As [`commit`](Self::commit), for what may end trials by itself and is never refused: where the previous slot is
+    /// gone and the base is there, it is the base that is gone back to.
+    pub(super) fn leave(&mut self, event: Event, now: u64) -> Result<Vec<LogEntry>> {
+        self.alive()?;
+        let mut events = Vec::new();
+        for (component, slot) in self.leads_to(&event, now)? {
+            let has_base = self.state.get(&component).is_some_and(|held| held.image(Slot::Base).is_some());
+            if slot == Slot::Base || !has_base || self.gone(&component, Slot::Base).is_some() {
+                continue;
+            }
+            if let Some(what) = self.gone(&component, slot) {
+                let reason = format!("its image is gone: {what}");
+                events.push(Event::Condemn { component, slot, reason });
+            }
+        }
+        events.push(event);
+        self.commit(&events, now)
+    }
+
+    /// The slots that an event makes active.
+    fn leads_to(&self, event: &Event, now: u64) -> Result<Vec<(Component, Slot)>> {
+        let (next, _) = steps(&self.state, std::slice::from_ref(event), now)?;
+        let active = |component| self.state.get(component).map(|held| held.active);
+        let moved = next.components().filter(|(component, held)| active(component) != Some(held.active));
+        Ok(moved.map(|(component, held)| (component.clone(), held.active)).collect())
     }
 
     /// The change as the record can hold it: with the new entries, and those before that the log may lack.
@@ -60,7 +105,7 @@ impl Store {
         self.untold.extend(new);
         let switched = effects.iter().filter_map(Effect::switched).cloned();
         self.behind.extend(switched);
-        self.link()?;
+        self.link();
         let discarded = effects.iter().filter_map(Effect::discarded);
         let discarded: Vec<_> =
             discarded.map(|(component, slot)| (component.clone(), self.home(component, slot))).collect();
@@ -69,9 +114,10 @@ impl Store {
             self.unswept = true;
         } else if !discarded.is_empty() {
             self.clear(discarded)?;
-            self.link()?;
+            self.link();
         }
-        self.tell()
+        self.tell();
+        Ok(())
     }
 
     /// Makes everything in the store agree with the record: links, slots that it calls empty, and bases that it does not
@@ -79,7 +125,7 @@ impl Store {
     ///
     /// Once this returned Ok, links survive a power cut. What is removed goes the next time, if the power brings it back.
     pub(super) fn sweep(&mut self) -> Result<()> {
-        self.link()?;
+        self.link();
         let (mut slots, mut bases) = (Vec::new(), Vec::new());
         self.uncleared.retain(|(.., home, _)| !matches!(home, Home::Base(_)));
         for (component, held) in self.snapshot.state.components() {
@@ -103,7 +149,7 @@ impl Store {
             self.say_again()?;
         }
         self.clear(slots.into_iter().chain(bases).collect())?;
-        self.link()?;
+        self.link();
         self.flush_links()
     }
 
@@ -129,28 +175,48 @@ impl Store {
             self.flush_all_links()?;
         }
         for (component, home) in homes {
-            if let Err(error) = project::discard(disk.as_ref(), &self.layout, &component, home) {
+            if let Some(error) = self.leads_there(&component, home) {
+                self.uncleared.push((component, home, error));
+            } else if let Err(error) = project::discard(disk.as_ref(), &self.layout, &component, home) {
                 self.uncleared.push((component, home, error));
             }
         }
         Ok(())
     }
 
-    /// Lets `current` links follow the record, without a flush; those that find no room on a full disk stay behind.
-    pub(super) fn link(&mut self) -> Result<()> {
+    /// Lets `current` links follow the record, without a flush; those that cannot stay behind. A full disk is one reason.
+    /// Any other is told ([`Snapshot::troubles`](crate::Snapshot::troubles)), and holds up no other link.
+    pub(super) fn link(&mut self) {
+        self.snapshot.troubles.retain(|trouble| trouble.component.is_none());
         for component in std::mem::take(&mut self.behind) {
             let Some(wanted) = self.current_target(&component) else { continue };
             let link = self.layout.current(&component);
-            match when_room(project::set_current(self.disk.as_ref(), &link, &wanted))? {
-                Some(set) => self.links_unflushed |= set,
-                None => {
+            match project::set_current(self.disk.as_ref(), &link, &wanted) {
+                Ok(set) => self.links_unflushed |= set,
+                Err(error) => {
                     // It may be gone to make room for itself.
                     self.links_unflushed = true;
+                    if error.kind() != Kind::NoSpace {
+                        let what = error.to_string();
+                        self.snapshot.troubles.push(Trouble { component: Some(component.clone()), what });
+                    }
                     self.behind.insert(component);
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Why the files there must stay for now: the link of the component could not be moved, and may lead to them.
+    fn leads_there(&self, component: &Component, home: Home) -> Option<Error> {
+        let (link, there) = (self.layout.current(component), Layout::current_target(component, home));
+        let leads = match self.disk.read_link(&link) {
+            Ok(target) => target == there,
+            // What is no link leads to nothing of ours.
+            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput),
+        };
+        let stuck = || io::Error::other("its link still leads there, and could not be moved");
+        (leads && self.behind.contains(component))
+            .then(|| Error::io("clear", &self.layout.slot(component, home), stuck()))
     }
 
     /// Once this returned Ok, the links that were changed survive a power cut: one flush for all of them.
@@ -176,39 +242,55 @@ impl Store {
         Some(held.place(held.active).map_or_else(in_store, Path::to_owned))
     }
 
-    /// Adds to the log what it lacks, without a flush. A full disk does not undo a fall back: what finds no room is told
-    /// later, and the record carries it until then.
-    pub(super) fn tell(&mut self) -> Result<()> {
-        if !self.untold.is_empty() && when_room(self.log.append(&self.untold))?.is_some() {
-            self.untold.clear();
+    /// Adds to the log what it lacks, without a flush. A full disk does not undo a fall back, nor does a log that cannot be
+    /// written: what finds no room is told later, and the record carries it until then.
+    pub(super) fn tell(&mut self) {
+        let Some(log) = self.log.as_mut().filter(|_| !self.untold.is_empty()) else { return };
+        match log.append(&self.untold) {
+            Ok(()) => self.untold.clear(),
+            Err(error) if error.kind() == Kind::NoSpace => {}
+            Err(error) => self.lose_log(&error),
         }
-        Ok(())
+    }
+
+    /// After an error nobody knows what the log's end holds. What it may lack is told again from the record.
+    fn lose_log(&mut self, error: &Error) {
+        self.log = None;
+        self.untold.clone_from(&self.snapshot.tail.entries);
+        self.snapshot.no_log(error);
     }
 
     /// Before a change: if the record carries much of the log already, the log is flushed instead, so that a change
     /// stays one small write and no entry is left out of both.
-    fn make_room_to_tell(&mut self) -> Result<()> {
+    fn make_room_to_tell(&mut self) {
         /// More than a switch and what follows it up to the next stage need, for a few components.
         const MOST: usize = 16;
-        if self.tail.entries.len() <= MOST { Ok(()) } else { self.settle() }
-    }
-
-    /// Flushes the log. What it has then, the next record need not carry.
-    fn settle(&mut self) -> Result<()> {
-        self.tell()?;
-        if when_room(self.log.flush())?.is_none() {
-            // What was not flushed is gone from the log; the record still has it.
-            let gone = self.tail.entries.iter().filter(|told| !self.untold.contains(told));
-            let gone: Vec<Numbered> = gone.cloned().collect();
-            self.untold.splice(..0, gone);
-            return Ok(());
+        if self.tail.entries.len() > MOST {
+            self.settle();
         }
-        let after = self.log.sure();
-        self.snapshot.tail = Tail { after, entries: self.untold.clone() };
-        Ok(())
     }
 
-    /// Commits the beginning of a stage, if the record has room for its seal too, and says into which slot.
+    /// Flushes the log. What it has then, the next record need not carry; what could not be flushed it does.
+    fn settle(&mut self) {
+        self.tell();
+        let Some(log) = self.log.as_mut() else { return };
+        match log.flush() {
+            Ok(()) => {
+                let after = log.sure();
+                self.snapshot.tail = Tail { after, entries: self.untold.clone() };
+            }
+            Err(error) if error.kind() == Kind::NoSpace => {
+                // What was not flushed is gone from the log; the record still has it.
+                let gone = self.tail.entries.iter().filter(|told| !self.untold.contains(told));
+                let gone: Vec<Numbered> = gone.cloned().collect();
+                self.untold.splice(..0, gone);
+            }
+            Err(error) => self.lose_log(&error),
+        }
+    }
+
+    /// Commits the beginning of a stage, if the record has room for its seal too, and says into which slot: one that
+    /// cannot be emptied only if there is no other.
     pub(super) fn begin_stage(
         &mut self,
         component: &Component,
@@ -216,8 +298,28 @@ impl Store {
         retry_denied: bool,
         now: u64,
     ) -> Result<Slot> {
+        let slot = self.begin_stage_once(component, target, retry_denied, now)?;
+        if self.uncleared_slots(component).contains(&slot) {
+            // Now it is known that it cannot be emptied, which another one may be.
+            let other = self.begin_stage_once(component, target, retry_denied, now)?;
+            let home = self.home(component, other);
+            return match self.uncleared.iter().position(|(of, at, _)| (of, *at) == (component, home)) {
+                Some(kept) => Err(self.uncleared.swap_remove(kept).2),
+                None => Ok(other),
+            };
+        }
+        Ok(slot)
+    }
+
+    fn begin_stage_once(
+        &mut self,
+        component: &Component,
+        target: &Target,
+        retry_denied: bool,
+        now: u64,
+    ) -> Result<Slot> {
         self.alive()?;
-        let events = target.events(component, retry_denied, now);
+        let events = target.events(component, retry_denied, &self.uncleared_slots(component), now);
         let (_, effects) = steps(&self.state, &events, now)?;
         // To begin a stage is to empty one slot, after what was staged before was given up.
         let nowhere = || Refusal::SourceWouldGo { component: component.clone() };
@@ -227,11 +329,16 @@ impl Store {
         self.room_for(&all, now)?;
         self.may_be_written(component, slot)?;
         self.commit(&events, now)?;
-        let home = self.home(component, slot);
-        match self.uncleared.iter().position(|(of, at, _)| (of, *at) == (component, home)) {
-            Some(kept) => Err(self.uncleared.swap_remove(kept).2),
-            None => Ok(slot),
-        }
+        Ok(slot)
+    }
+
+    /// The slots of a component that the record calls empty, and whose files could not be removed.
+    fn uncleared_slots(&self, component: &Component) -> Vec<Slot> {
+        let is_kept = |slot: &Slot| {
+            let home = self.home(component, *slot);
+            self.uncleared.iter().any(|(of, at, _)| (of, *at) == (component, home))
+        };
+        Slot::PATCHED.into_iter().filter(is_kept).collect()
     }
 
     /// Before the record forgets what a slot holds: a device must be there, and nobody else's. Writes nothing.
@@ -252,7 +359,7 @@ impl Store {
         now: u64,
     ) -> Result<Option<(Slot, Vec<Checkpoint>)>> {
         self.alive()?;
-        steps(&self.state, &target.events(component, retry_denied, now), now)?;
+        steps(&self.state, &target.events(component, retry_denied, &[], now), now)?;
         let Some((slot, claims)) = self.interrupted(component, target) else { return Ok(None) };
         let lift = Vec::from_iter(target.lift(component, retry_denied));
         let seal = Event::Seal { component: component.clone(), slot, image: target.image(now) };
@@ -312,14 +419,6 @@ impl Store {
     }
 }
 
-/// What was done; a full disk only puts it off.
-fn when_room<T>(done: Result<T>) -> Result<Option<T>> {
-    match done {
-        Err(error) if error.kind() == Kind::NoSpace => Ok(None),
-        other => other.map(Some),
-    }
-}
-
 impl Event {
     /// Whether it only chooses between images that are there. Then the log is flushed with a later change, since the
     /// record carries its end until then; the others flush anyway, and more.
@@ -336,6 +435,7 @@ impl Event {
             Self::Init { .. }
             | Self::InitPlaces { .. }
             | Self::Supersede { .. }
+            | Self::Mend { .. }
             | Self::BeginStage { .. }
             | Self::GoOn { .. }
             | Self::Abandon { .. }

@@ -1,17 +1,17 @@
 //! Opening a store: the lock, the record, and the repair of what an interruption left.
 
-use super::{Store, project};
+use super::{Freed, Store, project};
 use crate::disk::{Disk, Lock};
 use crate::layout::Layout;
 use crate::log::{Log, Tail};
 use crate::record::{self, Newest, Record};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Trouble};
 use crate::state::{Held, Slot, State};
 use crate::step::Event;
 use crate::{Error, Result, checkpoint, codec};
 use siding_image::Component;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,7 +38,7 @@ impl Store {
         require_record(disk.as_ref(), &layout)?;
         let newest = record::read(disk.as_ref(), &layout.record())?;
         let (state, tail) = decode(&layout, &newest)?;
-        Ok(Snapshot { disk, layout, state, tail })
+        Ok(Snapshot { disk, layout, state, tail, troubles: Vec::new() })
     }
 
     fn open_locked(disk: Arc<dyn Disk>, layout: Layout, lock: Box<dyn Lock>) -> Result<Self> {
@@ -49,11 +49,10 @@ impl Store {
             flush_names(disk.as_ref(), layout.root())?;
         }
         let (state, tail) = decode(&layout, &newest)?;
-        let log = Log::open(disk.as_ref(), &layout.log(), tail.after)?;
         let untold = tail.entries.clone();
-        let tail = Tail { after: log.sure(), ..tail };
-        let behind = state.components.keys().cloned().collect();
-        let snapshot = Snapshot { disk, layout, state, tail };
+        let mut snapshot = Snapshot { disk, layout, state, tail, troubles: Vec::new() };
+        let log = snapshot.open_log();
+        let behind = snapshot.state.components.keys().cloned().collect();
         let mut store = Self {
             snapshot,
             record,
@@ -75,7 +74,7 @@ impl Store {
     /// nothing to go on from.
     fn recover(&mut self) -> Result<()> {
         self.sweep()?;
-        self.tell()?;
+        self.tell();
         let mut stale = Vec::new();
         for (component, held) in self.state.components() {
             let (disk, layout) = (self.disk.as_ref(), &self.layout);
@@ -92,23 +91,49 @@ impl Store {
     }
 
     /// Removes directories of components that the record does not know, but for those that hold a whole base;
-    /// counts what that frees, and names what is left.
-    pub(super) fn remove_leftovers(&self) -> Result<(u64, Vec<PathBuf>)> {
+    /// counts what that frees, and names what went and what is left. One that cannot go holds up no other.
+    pub(super) fn remove_leftovers(&self, freed: &mut Freed) -> Result<()> {
         let all = self.layout.components();
         let io = |e| Error::io("list", &all, e);
-        let (mut bytes, mut kept) = (0_u64, Vec::new());
+        let mut first = Ok(());
         for name in self.disk.list(&all).map_err(io)? {
             let name = name.to_str().and_then(|name| name.parse::<Component>().ok());
             let Some(component) = name.filter(|name| self.state.get(name).is_none()) else { continue };
             let dir = self.layout.component(&component);
             if !project::whole_bases(self.disk.as_ref(), &self.layout, &component)?.is_empty() {
-                kept.push(dir);
+                freed.kept.push(dir);
                 continue;
             }
-            bytes = bytes.saturating_add(project::disk_usage(self.disk.as_ref(), &dir)?);
-            self.disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))?;
+            let bytes = project::disk_usage(self.disk.as_ref(), &dir)?;
+            match self.disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e)) {
+                Ok(()) => {
+                    freed.bytes = freed.bytes.saturating_add(bytes);
+                    freed.removed.push(dir);
+                }
+                Err(error) => first = first.and(Err(error)),
+            }
         }
-        Ok((bytes, kept))
+        first
+    }
+}
+
+impl Snapshot {
+    /// Opens the log, if it can be: without it the record carries what is to be told, as long as it has room.
+    fn open_log(&mut self) -> Option<Log> {
+        match Log::open(self.disk.as_ref(), &self.layout.log(), self.tail.after) {
+            Ok(log) => {
+                self.tail.after = log.sure();
+                Some(log)
+            }
+            Err(error) => {
+                self.no_log(&error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn no_log(&mut self, error: &Error) {
+        self.troubles.push(Trouble { component: None, what: error.to_string() });
     }
 }
 

@@ -24,6 +24,11 @@ pub(super) fn set_current(disk: &dyn Disk, link: &Path, wanted: &Path) -> Result
     let aside = link.with_file_name(name);
     let io = |e| Error::io("set the link", link, e);
     let made = match disk.make_symlink(wanted, &aside) {
+        // Somebody removed all links, and the directory that they are in.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let dir = link.parent().unwrap_or(link);
+            disk.make_directory(dir, 0o755).and_then(|()| disk.make_symlink(wanted, &aside))
+        }
         // One that a process left which was killed.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             disk.remove_tree(&aside).and_then(|()| disk.make_symlink(wanted, &aside))
@@ -32,10 +37,18 @@ pub(super) fn set_current(disk: &dyn Disk, link: &Path, wanted: &Path) -> Result
     };
     match made.map_err(io) {
         Err(error) if error.kind() == Kind::NoSpace => {
+            if disk.find(link).map_err(io)?.is_some_and(|seen| seen.is_directory()) {
+                return Err(io(io::ErrorKind::IsADirectory.into()));
+            }
             disk.remove_tree(link).map_err(io)?;
             disk.make_symlink(wanted, link).map_err(io)?;
         }
-        made => made.and_then(|()| disk.rename(&aside, link).map_err(io))?,
+        made => {
+            made?;
+            // One that found something in its place is not left beside it.
+            let moved = disk.rename(&aside, link);
+            moved.inspect_err(|_| drop(disk.remove_tree(&aside))).map_err(io)?;
+        }
     }
     Ok(true)
 }

@@ -69,6 +69,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::Confirm { set: vec![name("unknown")] },
         Event::HealthFailed { set: vec![c.clone()], reason: "it is ill".into() },
         Event::Deadline,
+        Event::Mend { component: c.clone() },
         Event::InitPlaces { component: c.clone(), places: places(), slot: Slot::A, image: base() },
     ];
     let supersede = |image| Event::Supersede { component: c.clone(), image };
@@ -82,7 +83,12 @@ pub(super) fn events() -> Vec<Event> {
         let digest = image.identity.digest;
         events.push(Event::Lift { component: c.clone(), digest });
         for source in [None, Some(base().identity), Some(images()[0].identity)] {
-            events.push(Event::BeginStage { component: c.clone(), image: image.clone(), source });
+            let (component, image) = (c.clone(), image.clone());
+            events.push(Event::BeginStage { component, image, source, avoid: vec![] });
+        }
+        for avoid in [vec![Slot::A], vec![Slot::A, Slot::B]] {
+            let (component, image) = (c.clone(), image.clone());
+            events.push(Event::BeginStage { component, image, source: Some(base().identity), avoid });
         }
         for slot in Slot::ALL {
             events.push(Event::Seal { component: c.clone(), slot, image: image.clone() });

@@ -28,6 +28,8 @@ pub(super) enum Rule {
     Full(Arc<AtomicBool>),
     /// Removing this.
     Keeps(PathBuf),
+    /// Making this symbolic link.
+    Links(PathBuf),
 }
 
 /// What an operation does, as far as a rule asks.
@@ -64,7 +66,7 @@ impl Failing {
             (Rule::Keeps(kept), Op::Removes(path)) => {
                 (kept == path).then_some(io::ErrorKind::PermissionDenied)
             }
-            (Rule::Reads(..) | Rule::Full(_) | Rule::Small(_) | Rule::Keeps(_), _) => None,
+            (Rule::Reads(..) | Rule::Full(_) | Rule::Small(_) | Rule::Keeps(_) | Rule::Links(_), _) => None,
         };
         fails.map_or(Ok(()), |kind| Err(kind.into()))
     }
@@ -92,6 +94,9 @@ impl Disk for Failing {
         self.point(Op::TakesRoom).and_then(|()| Real.make_directory(path, mode))
     }
     fn make_symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        if matches!(&self.rule, Rule::Links(stuck) if stuck == path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.point(Op::TakesRoom).and_then(|()| Real.make_symlink(target, path))
     }
     fn make_hard_link(&self, existing: &Path, path: &Path) -> io::Result<()> {

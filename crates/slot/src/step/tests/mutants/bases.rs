@@ -107,6 +107,20 @@ pub(super) fn bases() -> Vec<Mutant> {
             }
             _ => step(state, event, now),
         }),
+        mutant("a base that is mended takes its patches along", |state, event, now| match event {
+            Event::Mend { .. } => then(state, event, now, |c| c.a = Held::Empty),
+            _ => step(state, event, now),
+        }),
+        mutant("a base is mended where it lies", |state, event, now| match event {
+            Event::Mend { .. } => then(state, event, now, |c| c.generation = only(state).generation),
+            _ => step(state, event, now),
+        }),
+        mutant("current stays with the base that was damaged", |state, event, now| match event {
+            Event::Mend { .. } => {
+                without(state, event, now, |effect| matches!(effect, Effect::SetCurrent(..)))
+            }
+            _ => step(state, event, now),
+        }),
         mutant("what is staged supersedes the base", |state, event, now| match event {
             Event::Seal { component, image, .. } if only(state).places.is_none() => {
                 let (component, image) = (component.clone(), image.clone());

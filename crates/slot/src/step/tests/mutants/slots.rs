@@ -83,7 +83,12 @@ pub(super) fn slots() -> Vec<Mutant> {
         mutant("a stage overwrites the only source", |state, event, now| match event {
             Event::BeginStage { component, image, .. } => step(
                 state,
-                &Event::BeginStage { component: component.clone(), image: image.clone(), source: None },
+                &Event::BeginStage {
+                    component: component.clone(),
+                    image: image.clone(),
+                    source: None,
+                    avoid: vec![],
+                },
                 now,
             ),
             _ => step(state, event, now),
@@ -212,11 +217,18 @@ pub(super) fn choices() -> Vec<Mutant> {
             }
             _ => step(state, event, now),
         }),
+        mutant("a slot that cannot be emptied is staged into first", |state, event, now| match event {
+            Event::BeginStage { component, image, source, .. } => {
+                let (component, image, source) = (component.clone(), image.clone(), *source);
+                step(state, &Event::BeginStage { component, image, source, avoid: vec![] }, now)
+            }
+            _ => step(state, event, now),
+        }),
         mutant("what is in use is staged again", |state, event, now| {
             match (event, step(state, event, now)) {
                 (Event::BeginStage { component, source, .. }, Err(Refusal::AlreadyActive { .. })) => {
                     let (component, image, source) = (component.clone(), image("1 (c)", 9), *source);
-                    step(state, &Event::BeginStage { component, image, source }, now)
+                    step(state, &Event::BeginStage { component, image, source, avoid: vec![] }, now)
                 }
                 (_, outcome) => outcome,
             }

@@ -112,7 +112,7 @@ fn a_set_switches_whole(machine: &Machine) -> bool {
     let (c, d, image) = (name("c"), name("d"), images()[0].clone());
     let stage = |component: &Component| {
         let (component, image) = (component.clone(), image.clone());
-        Event::BeginStage { component, image, source: None }
+        Event::BeginStage { component, image, source: None, avoid: vec![] }
     };
     let seal = |component: &Component| {
         let (component, image) = (component.clone(), image.clone());
@@ -140,7 +140,7 @@ fn a_set_switches_whole(machine: &Machine) -> bool {
 
 fn denied_until_lifted(machine: &Machine) -> bool {
     let (c, good) = (name("c"), images()[0].clone());
-    let stage = Event::BeginStage { component: c.clone(), image: good.clone(), source: None };
+    let stage = Event::BeginStage { component: c.clone(), image: good.clone(), source: None, avoid: vec![] };
     let switch = Event::Switch { to: vec![(c.clone(), Slot::A)], trial: None };
     let story = [
         stage.clone(),

@@ -19,7 +19,12 @@ impl Taken<'_> {
 
     /// Whether another base came.
     fn superseded(&self) -> bool {
-        self.old.generation != self.new.generation
+        self.old.generation != self.new.generation && !self.mends()
+    }
+
+    /// Whether the base is put in place anew.
+    fn mends(&self) -> bool {
+        matches!(self.event, Event::Mend { .. })
     }
 
     /// The base that is offered.
@@ -104,7 +109,8 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
         let set: Vec<_> =
             t.effects.iter().filter(|effect| matches!(effect, Effect::SetCurrent(..))).collect();
         let follows = Effect::SetCurrent(name("c"), t.new.active);
-        if t.chosen() { set == [&follows] } else { set.is_empty() }
+        let moved = t.chosen() || t.mends() && t.new.active == Slot::Base;
+        if moved { set == [&follows] } else { set.is_empty() }
     }),
     ("devices stay where they are", |t| t.new.places == t.old.places),
     ("a component is put in place once", |t| {
@@ -251,11 +257,14 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
             || t.changed().into_iter().all(|slot| t.new.image(slot).is_none() || is_new_base(&slot))
     }),
     // What a base is superseded by.
-    ("the base changes only when another supersedes it, and then lies in a place of its own", |t| {
-        let same = t.new.base == t.old.base && t.new.generation == t.old.generation;
-        let next = t.new.generation == t.old.generation + 1 && t.new.base != t.old.base;
-        if t.superseded() { t.offered().is_some() && next } else { same }
-    }),
+    (
+        "the base changes only when another supersedes it, or it is mended, and then lies in a place of its own",
+        |t| {
+            let same = t.new.base == t.old.base && t.new.generation == t.old.generation;
+            let next = t.new.generation == t.old.generation + 1 && t.new.base != t.old.base;
+            if t.superseded() { t.offered().is_some() && next } else { same || t.mends() }
+        },
+    ),
     ("the base that was offered is the base, and in use", |t| {
         let offered = t.offered().map(|image| image.identity);
         let is = |slot| t.new.image(slot).map(|image| image.identity) == offered;
@@ -271,8 +280,19 @@ pub(super) const OF_A_STEP: &[Promise<OfAStep>] = &[
         let same = t.offered().is_some_and(|image| base == Some(&image.identity));
         !same || t.new == t.old && t.effects.is_empty()
     }),
-    ("the files of a base go when it is superseded, and at no other time", |t| {
-        t.effects.contains(&Effect::DiscardBases(name("c"))) == t.superseded()
+    ("the files of a base go when it is superseded or mended, and at no other time", |t| {
+        t.effects.contains(&Effect::DiscardBases(name("c"))) == (t.superseded() || t.mends())
+    }),
+    ("a base that is mended lies elsewhere, and nothing else changes", |t| {
+        let elsewhere = ComponentState { generation: t.old.generation + 1, ..t.old.clone() };
+        let said = t.logged().any(|entry| entry.what == What::Mend && entry.slot == Some(Slot::Base));
+        !t.mends() || *t.new == elsewhere && said
+    }),
+    ("a slot that cannot be emptied is staged into only if the other one must stay", |t| {
+        let Event::BeginStage { source, avoid, .. } = t.event else { return true };
+        let staged = *t.new.held(Slot::A) == Held::Staging && t.discards(Slot::A);
+        let only = t.old.image(Slot::B).is_some_and(|image| Some(&image.identity) == source.as_ref());
+        avoid[..] != [Slot::A] || !staged || t.old.active == Slot::B || only
     }),
     ("a base that is not newer, or ends a trial, is spoken of", |t| {
         let version = |held: &ComponentState| held.image(Slot::Base).map(|image| image.version.clone());
@@ -351,6 +371,9 @@ pub(super) const OF_A_REFUSAL: &[Promise<OfARefusal>] = &[
             old.places.is_some() || refused
         },
     ),
+    ("who has a base can have it mended", |old, event, _| {
+        old.places.is_some() || !matches!(event, Event::Mend { .. })
+    }),
     ("what is ready can be switched to", |old, event, _| {
         let Event::Switch { to, .. } = event else { return true };
         old.trial.is_some() || old.ready().is_none_or(|slot| to[0].1 != slot || is_base(old, slot))
