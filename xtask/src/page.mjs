@@ -1,11 +1,11 @@
 // Looks at the page in a real browser: axe on every state, both widths, dark and light; no sideways scrolling; the
 // keyboard alone; screenshots. Driven by page.rs, which says where everything is:
-//   node page.mjs MODULES CHROMIUM OUT STATE=URL …
+//   node page.mjs MODULES CHROMIUM OUT all|some STATE=URL …
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const [modules, executablePath, out, ...states] = process.argv.slice(2);
+const [modules, executablePath, out, looks, ...states] = process.argv.slice(2);
 const load = createRequire(join(modules, "package.json"));
 const { chromium } = load("playwright-core");
 const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
@@ -54,17 +54,16 @@ async function judge(page, name) {
   looked += 1;
 }
 
+const variants = [[400, "light"], [1400, "dark"], [400, "dark"], [1400, "light"]];
 for (const [state, url] of Object.entries(urls)) {
-  for (const width of [400, 1400]) {
-    for (const scheme of ["light", "dark"]) {
-      const { context, page } = await open(`${url}?still`, width, scheme);
-      const name = `${state}-${width}-${scheme}`;
-      await judge(page, name);
-      await page.screenshot({ path: join(out, `${name}.png`), fullPage: state !== "many" });
-      await page.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
-      await judge(page, `${name}, unfolded`);
-      await context.close();
-    }
+  for (const [width, scheme] of variants.slice(0, looks === "all" ? 4 : 2)) {
+    const { context, page } = await open(`${url}?still`, width, scheme);
+    const name = `${state}-${width}-${scheme}`;
+    await judge(page, name);
+    await page.screenshot({ path: join(out, `${name}.png`), fullPage: state !== "many" });
+    await page.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
+    await judge(page, `${name}, unfolded`);
+    await context.close();
   }
   console.log(`${state}: looked at after ${elapsed()}`);
 }

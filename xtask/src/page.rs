@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask page
-  looks at the local page in a browser and leaves screenshots in target/page; what it takes is fetched if missing";
+cargo xtask page [--quick]
+  looks at the local page in a browser and leaves screenshots in target/page; what it takes is fetched if missing;
+  quickly: narrow and light, wide and dark, and not the other two";
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    if !args.is_empty() {
-        return Err(USAGE.to_owned());
-    }
+    let looks = match args {
+        [] => "all",
+        [flag] if flag == "--quick" => "some",
+        _ => return Err(USAGE.to_owned()),
+    };
     let target = target();
     let Some(modules) = prepare(&target)? else { return Ok(()) };
     let out = target.join("page");
@@ -25,6 +28,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let looked = Command::new("node")
         .arg(workspace().join("xtask/src/page.mjs"))
         .args([&modules, Path::new(BROWSER), &out])
+        .arg(looks)
         .args(states.iter().map(|(state, url)| format!("{state}={url}")))
         .status();
     drop(gallery.stdin.take()); // it ends with its input
