@@ -98,7 +98,7 @@ fn an_init_that_was_cut_is_gone_on_with_by_whoever_has_its_keys() {
         let lab = lab();
         let root = lab.read("repo/metadata/1.root.json");
         for name in ["timestamp.json", "1.snapshot.json"] {
-            std::fs::remove_file(lab.path(&format!("repo/metadata/{name}"))).unwrap();
+            std::fs::remove_file(lab.path(format!("repo/metadata/{name}"))).unwrap();
         }
         if !has_anchor {
             std::fs::remove_file(lab.path("keys/root.json")).unwrap();

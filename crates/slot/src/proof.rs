@@ -29,9 +29,11 @@ mod faults;
 mod mutants;
 mod run;
 
-use crate::sim::Effort;
+use crate::sim::{Effort, SimDisk};
 use check::{Check, Depth};
 use run::Run;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -46,26 +48,55 @@ struct Thoroughness {
 
 impl Thoroughness {
     const ORDINARY: Self = Self {
-        first: Effort { all_of: 9, spread: 40, random: 55, torn: 2, seed: 1 },
-        second: Effort { all_of: 4, spread: 4, random: 3, torn: 1, seed: 2 },
+        first: Effort { all_of: 12, spread: 80, random: 400, torn: 4, seed: 1 },
+        second: Effort { all_of: 5, spread: 8, random: 10, torn: 1, seed: 2 },
         one_in: 2,
     };
 }
 
+/// How many machines came back, and how many of them were not like one that was looked at before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    states: u64,
+    different: u64,
+}
+
+/// What was looked at of each moment of a run, and how. A machine that looks like another one of the same moment need not
+/// be looked at twice: what is asked of it has the same answer.
+#[derive(Default)]
+struct Looked(Vec<Mutex<HashMap<u64, u8>>>);
+
+/// A machine that was opened.
+const OPENED: u8 = 1;
+/// One of which the recovery was cut, too.
+const CUT_AGAIN: u8 = 2;
+/// One that went on.
+const WENT_ON: u8 = 4;
+
+impl Looked {
+    fn of(run: &Run<'_>) -> Self {
+        Self(run.moments.iter().map(|_| Mutex::default()).collect())
+    }
+}
+
 /// Cuts the power at every moment of a run, and says how many machines came back, all of them sound; or what is wrong
 /// with one.
-fn explore(run: &Run<'_>, how: Thoroughness) -> Result<u64, String> {
-    let (next, states) = (AtomicUsize::new(0), AtomicU64::new(0));
+fn explore(run: &Run<'_>, how: Thoroughness, looked: &Looked) -> Result<Seen, String> {
+    let (next, states, different) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let work = || -> Result<(), String> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(moment) = run.moments.get(number) else { return Ok(()) };
-            let mut seen = 0;
-            let done = explore_moment(run, number, how, &mut seen);
-            states.fetch_add(seen, Ordering::Relaxed);
+            let looked = &mut *looked.0[number].lock().unwrap();
+            let mut moment =
+                Exploring { check: Check { run, moment }, number, how, looked, seen: Seen::default() };
+            let done = moment.explore();
+            states.fetch_add(moment.seen.states, Ordering::Relaxed);
+            different.fetch_add(moment.seen.different, Ordering::Relaxed);
             done.map_err(|why| {
                 // No other moment is begun.
                 next.store(run.moments.len(), Ordering::Relaxed);
+                let moment = &run.moments[number];
                 format!("cut after {} operations, in {:?}: {why}", moment.machine.operations(), moment.act)
             })?;
         }
@@ -74,77 +105,95 @@ fn explore(run: &Run<'_>, how: Thoroughness) -> Result<u64, String> {
         let workers = [scope.spawn(work), scope.spawn(work)];
         workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
     })?;
-    Ok(states.into_inner())
+    Ok(Seen { states: states.into_inner(), different: different.into_inner() })
 }
 
-fn explore_moment(run: &Run<'_>, number: usize, how: Thoroughness, seen: &mut u64) -> Result<(), String> {
-    let moment = &run.moments[number];
-    let check = Check { run, moment };
-    for (turn, choice) in
-        (0_u64..).zip(moment.machine.choices(Effort { seed: how.first.seed ^ number as u64, ..how.first }))
-    {
-        let told = |why: String| format!("{why}\nwith\n{}", moment.machine.tell(&choice));
-        let cut = moment.machine.cut(&choice);
-        *seen += 1;
-        let again = turn % how.one_in == 0;
-        if again {
-            cut.keep_moments();
+/// A moment whose cuts are looked at.
+struct Exploring<'r> {
+    check: Check<'r>,
+    number: usize,
+    how: Thoroughness,
+    looked: &'r mut HashMap<u64, u8>,
+    seen: Seen,
+}
+
+impl Exploring<'_> {
+    fn explore(&mut self) -> Result<(), String> {
+        let moment = self.check.moment;
+        let seed = self.how.first.seed ^ self.number as u64;
+        for (turn, choice) in (0_u64..).zip(moment.machine.choices(Effort { seed, ..self.how.first })) {
+            let cut = moment.machine.cut(&choice);
+            let looks = match turn {
+                turn if turn % self.how.one_in == 0 => CUT_AGAIN,
+                turn if turn % 16 == 1 => WENT_ON,
+                _ => OPENED,
+            };
+            self.look(&cut, looks, self.how.first.seed ^ turn)
+                .map_err(|why| format!("{why}\nwith\n{}", moment.machine.tell(&choice)))?;
         }
-        let depth = if !again && turn % 16 == 1 { Depth::LifeGoesOn } else { Depth::Here };
-        check.machine(&cut, depth).map_err(told)?;
-        if again {
-            for recovering in cut.decisive_moments() {
-                for second in recovering.choices(Effort { seed: how.first.seed ^ turn, ..how.second }) {
-                    *seen += 1;
-                    check.machine(&recovering.cut(&second), Depth::Here).map_err(|why| {
-                        let after = format!(
-                            "{why}\nafter a second cut, {} operations into recovery, with\n",
-                            recovering.operations()
-                        );
-                        told(after + &recovering.tell(&second))
-                    })?;
-                }
+        // The process alone dies, and the next one finds what it left in the cache; then the power goes.
+        let left = moment.machine.clone();
+        self.seen.states += 1;
+        self.check_and_cut(&left, seed).map_err(|why| format!("with the process dead: {why}"))
+    }
+
+    /// A machine that came back; how it is looked at, unless one like it was.
+    fn look(&mut self, machine: &SimDisk, looks: u8, seed: u64) -> Result<(), String> {
+        self.seen.states += 1;
+        let known = self.looked.entry(machine.fingerprint()).or_insert(0);
+        let before = std::mem::replace(known, *known | looks);
+        self.seen.different += u64::from(before == 0);
+        if before & looks != 0 || before != 0 && looks == OPENED {
+            return Ok(());
+        }
+        match looks {
+            CUT_AGAIN => self.check_and_cut(machine, seed),
+            WENT_ON => self.check.machine(machine, Depth::LifeGoesOn),
+            _ => self.check.machine(machine, Depth::Here),
+        }
+    }
+
+    /// Checks a machine, and cuts the power while its store is opened.
+    fn check_and_cut(&mut self, machine: &SimDisk, seed: u64) -> Result<(), String> {
+        machine.keep_moments();
+        self.check.machine(machine, Depth::Here)?;
+        for recovering in machine.decisive_moments() {
+            for second in recovering.choices(Effort { seed, ..self.how.second }) {
+                self.look(&recovering.cut(&second), OPENED, seed).map_err(|why| {
+                    let (operations, told) = (recovering.operations(), recovering.tell(&second));
+                    format!("{why}\nafter a cut {operations} operations into recovery, with\n{told}")
+                })?;
             }
         }
+        Ok(())
     }
-    // The process alone dies, and the next one finds what it left in the cache; then the power goes.
-    let left = moment.machine.clone();
-    left.keep_moments();
-    *seen += 1;
-    check.machine(&left, Depth::Here).map_err(|why| format!("with the process dead: {why}"))?;
-    for recovering in left.decisive_moments() {
-        for choice in recovering.choices(Effort { seed: how.first.seed ^ number as u64, ..how.second }) {
-            *seen += 1;
-            check.machine(&recovering.cut(&choice), Depth::Here).map_err(|why| {
-                let told = recovering.tell(&choice);
-                format!(
-                    "{why}\nafter a cut while the next process looks at what a dead one left, with\n{told}"
-                )
-            })?;
-        }
-    }
-    Ok(())
 }
 
 /// Explores all stories and says how many states that were.
-fn explore_stories(how: Thoroughness) -> u64 {
+fn explore_stories(how: Thoroughness, looked: &mut BTreeMap<&'static str, Looked>) -> Seen {
     let begun = Instant::now();
-    let mut states = 0;
+    let mut all = Seen::default();
     for (name, story) in act::stories() {
         let run = Run::of(&story, &run::plain).unwrap();
-        let moments = run.moments.len();
-        let seen = explore(&run, how).unwrap_or_else(|why| panic!("{name}: {why}"));
-        println!("{name}: {moments} moments, {seen} states");
-        states += seen;
+        let looked = looked.entry(name).or_insert_with(|| Looked::of(&run));
+        let seen = explore(&run, how, looked).unwrap_or_else(|why| panic!("{name}: {why}"));
+        println!(
+            "{name}: {} moments, {} states, {} different",
+            run.moments.len(),
+            seen.states,
+            seen.different
+        );
+        all = Seen { states: all.states + seen.states, different: all.different + seen.different };
     }
-    println!("{states} states, all sound, in {:.1} s", begun.elapsed().as_secs_f64());
-    states
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{} states, {} different, all sound, in {seconds:.1} s", all.states, all.different);
+    all
 }
 
 #[test]
 fn a_million_states_after_a_power_cut_are_sound() {
-    let states = explore_stories(Thoroughness::ORDINARY);
-    assert!(states >= 1_000_000, "{states} states only");
+    let seen = explore_stories(Thoroughness::ORDINARY, &mut BTreeMap::new());
+    assert!(seen.states >= 1_000_000, "{seen:?} only");
 }
 
 /// As many as `SIDING_STATES` says, each round with other random choices: `cargo xtask simulate`.
@@ -153,12 +202,13 @@ fn a_million_states_after_a_power_cut_are_sound() {
 fn as_many_states_as_wanted_are_sound() {
     let wanted: u64 =
         std::env::var("SIDING_STATES").map_or(100_000_000, |many| many.parse().expect("a number"));
-    let (mut states, mut seed) = (0, 1);
-    while states < wanted {
+    let (mut all, mut seed, mut looked) = (Seen::default(), 1, BTreeMap::new());
+    while all.states < wanted {
         seed += 1;
-        let first = Effort { all_of: 11, random: 400, seed: seed << 32, ..Thoroughness::ORDINARY.first };
-        let second = Effort { all_of: 5, random: 10, ..Thoroughness::ORDINARY.second };
-        states += explore_stories(Thoroughness { first, second, ..Thoroughness::ORDINARY });
-        println!("{states} states so far");
+        let first = Effort { all_of: 14, random: 4000, seed: seed << 32, ..Thoroughness::ORDINARY.first };
+        let second = Effort { all_of: 8, random: 40, ..Thoroughness::ORDINARY.second };
+        let seen = explore_stories(Thoroughness { first, second, ..Thoroughness::ORDINARY }, &mut looked);
+        all = Seen { states: all.states + seen.states, different: all.different + seen.different };
+        println!("{} states so far, {} different", all.states, all.different);
     }
 }

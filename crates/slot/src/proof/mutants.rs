@@ -7,7 +7,7 @@
 use super::act;
 use super::faults;
 use super::run::{Run, plain};
-use super::{Thoroughness, explore};
+use super::{Looked, Thoroughness, explore};
 use crate::disk::{Access, Attribute, Disk, DiskFile, Room, reading_goes_below};
 use crate::layout::Home;
 use crate::log::Tail;
@@ -213,7 +213,7 @@ fn hunt(bug: Bug) -> Result<(), String> {
         // A file that goes early is no other story; only the record need not be written for it any more.
         let is_story_itself = matches!(bug, Bug::OldBaseGoes(_));
         let run = if is_story_itself { run } else { Run { records, ..run } };
-        explore(&run, how)?;
+        explore(&run, how, &Looked::of(&run))?;
         if is_story_itself {
             faults::explore_rot(&run)?;
         }
