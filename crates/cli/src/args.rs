@@ -14,6 +14,7 @@ pub(crate) use make::*;
 pub(crate) use patch::*;
 
 use crate::progress::Mode;
+use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -150,8 +151,15 @@ pub(crate) struct LoadArgs {
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct StoreArgs {
     /// The store's directory
-    #[arg(long, value_name = "DIR", env = "SIDING_STORE", default_value = "/var/lib/siding")]
+    #[arg(long, value_name = "DIR", env = "SIDING_STORE", default_value = "/var/lib/siding", value_parser = store_dir())]
     pub(crate) store: PathBuf,
+}
+
+/// A store knows its own directory; where a link leads to is looked at once.
+fn store_dir() -> impl TypedValueParser<Value = PathBuf> {
+    let directory =
+        |path: PathBuf| if path.is_symlink() { std::fs::canonicalize(&path).unwrap_or(path) } else { path };
+    clap::builder::PathBufValueParser::new().map(directory)
 }
 
 /// What was started.

@@ -434,6 +434,18 @@ fn a_patch_that_does_not_make_what_it_promises() {
 }
 
 #[test]
+fn a_store_may_be_named_by_a_link() {
+    let lab = Lab::device();
+    std::os::unix::fs::symlink(lab.path("store"), lab.path("link")).unwrap();
+    lab.ok("install a.siding --trust maker.pub --store link --switch");
+    assert_eq!(lab.current("lib"), lab.read("new-a"));
+    std::fs::create_dir(lab.path("empty")).unwrap();
+    std::os::unix::fs::symlink("empty", lab.path("other")).unwrap();
+    lab.ok("init lib old --version 1.0 --store other");
+    lab.ok("status --store empty").says(&["lib"]);
+}
+
+#[test]
 fn an_empty_variable_is_named() {
     let lab = Lab::device();
     let line = "install a.siding";

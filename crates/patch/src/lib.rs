@@ -18,7 +18,12 @@
 #![warn(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)]
 #![cfg_attr(
     test,
-    allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)
+    allow(
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::arithmetic_side_effects,
+        reason = "a test may panic"
+    )
 )]
 
 mod adaptive;

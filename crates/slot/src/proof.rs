@@ -11,7 +11,8 @@
 //!                                                                        └► moments ─► cut ─► open ─► check
 //! ```
 //!
-//! What is checked of every machine that comes back ("state" below, as in "a million states"):
+//! What is checked of every machine that comes back ("state" below, as in "a million states"). One that looks just like
+//! another of the same moment is counted, and not opened again; so is how many were different.
 //!
 //! * the store opens; what it says is what it said after the last act that was acknowledged, or a later one that was under
 //!   way: never older, never a mixture;
