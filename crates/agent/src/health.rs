@@ -4,9 +4,9 @@
 //! While they are asked, the store's lock is not held: they may use the store. What was changed meanwhile is neither
 //! confirmed nor left.
 
-use crate::Error;
 use crate::restart::{Host, Move, Plan, Restarted};
 use crate::way::open_soon;
+use crate::{Error, owed};
 use rustix::fs::{Access, access};
 use siding_image::{Component, Digest};
 use siding_run::{End, Leftovers, Ran, harmless, run};
@@ -200,6 +200,10 @@ fn leave(
     let reboot = !later.is_empty();
     // To leave a bad image matters more than to restart its users.
     let plan = (!moves.is_empty()).then(|| Plan::prepare(&store, &moves, host));
+    if plan.is_some() {
+        owed::note(&store, &moves);
+    }
+    let root = store.root().to_owned();
     let entries = write(&mut store)?;
     follow(&store);
     drop(store);
@@ -207,6 +211,9 @@ fn leave(
         Some(plan) if !entries.is_empty() => Restarted::by(plan),
         _ => Restarted::default(),
     };
+    if !moves.is_empty() {
+        owed::forget(&root);
+    }
     let reboot = restarted.reboot || reboot && !entries.is_empty();
     Ok(Left { reason: None, entries, restarted: Restarted { reboot, ..restarted } })
 }

@@ -54,6 +54,8 @@ pub struct Memory {
     pub switching: Option<Switching>,
     /// What waits for a restart.
     pub pending: Option<Pending>,
+    /// What a way back needs restarted, and may not have been.
+    pub owed: Option<Owed>,
     /// What all installs together took.
     pub counted: Counted,
 }
@@ -120,6 +122,17 @@ pub struct Pending {
     pub words: Vec<String>,
     /// The components that wait.
     pub components: BTreeSet<String>,
+    /// The start of the device that it was noted in.
+    pub boot: String,
+}
+
+/// A way back under way, noted before it is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// What must restart for it.
+    pub words: Vec<String>,
+    /// The images that are gone back to, by component.
+    pub to: BTreeMap<String, String>,
     /// The start of the device that it was noted in.
     pub boot: String,
 }

@@ -4,7 +4,8 @@ mod lab;
 
 use lab::{Lab, NOW, component, release};
 use siding_agent::background::Look;
-use siding_agent::memory::{Memory, Switching};
+use siding_agent::boot;
+use siding_agent::memory::{Memory, Owed, Switching};
 use siding_agent::source::Folder;
 use siding_slot::{Store, TrialTerms};
 use std::fs;
@@ -29,6 +30,29 @@ fn a_switch_that_was_noted_and_not_made_means_nothing() {
     assert_eq!(passed.restart, Vec::<String>::new(), "nothing waits for a restart");
     let memory = Memory::load(&lab.path("store")).unwrap();
     assert_eq!((memory.switching, memory.pending), (None, None));
+}
+
+/// The next pass restarts what a way back needs that was killed before it did; unless the device was started since, or
+/// the way back was never gone.
+#[test]
+fn restarts_that_a_way_back_owes_are_done_once_and_only_if_they_are_due() {
+    let lab = Lab::new();
+    lab.program("restart.d/app", "echo \"$@\" >> \"$SIDING_STORE/restarts\"");
+    let digest = |name: &str| {
+        let held = lab.store().state().get(&component(name)).unwrap().clone();
+        held.active_image().unwrap().identity.digest.to_string()
+    };
+    let owe = |digest: String, boot: String| {
+        let owed = Owed { words: vec!["app".to_owned()], to: [("conf".to_owned(), digest)].into(), boot };
+        Memory::update(&lab.path("store"), |memory| memory.owed = Some(owed)).unwrap();
+        let passed = lab.pass_from(&source(&lab), Look::Not);
+        assert_eq!(Memory::load(&lab.path("store")).unwrap().owed, None);
+        passed.told.iter().any(|told| told.what == "restart")
+    };
+    assert!(!owe(digest("libssl"), boot()), "conf runs something else");
+    assert!(!owe(digest("conf"), "an earlier start".to_owned()));
+    assert!(owe(digest("conf"), boot()));
+    assert_eq!(fs::read_to_string(lab.path("store/restarts")).unwrap(), "restart app\n");
 }
 
 /// The words of the image that was left are restarted too, although the record has moved on.

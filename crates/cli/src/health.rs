@@ -19,7 +19,16 @@ pub(crate) fn run(args: &Args) -> Result<Reply, Failure> {
     let root = &args.store.store;
     let (following, mut followed) = (Following::of(root), Followed::default());
     let mut follow = |store: &Snapshot| followed = following.follow(store);
+    let owed = siding_agent::pay(root, &Host::here())?;
     let reply = if args.deadline { late(root, &mut follow)? } else { asked(args, &mut follow)? };
+    let reply = match owed {
+        Some(restarted) => {
+            let text =
+                format!("a way back was cut off before this was done:\n{}", restarted_text(&restarted));
+            reply.followed_by(&text).beside("owed", restarted_json(&restarted))
+        }
+        None => reply,
+    };
     Ok(followed.tell(reply))
 }
 

@@ -44,6 +44,21 @@ fn with_systemctl(lab: &Lab, line: &str, script: &str) -> Done {
 }
 
 #[test]
+fn restarts_of_a_way_back_that_was_killed_are_done_by_the_next() {
+    let lab = on_trial("--restart app");
+    check(&lab, "10-works", "exit 1");
+    let kills_once = "echo \"$@\" >> \"$SIDING_STORE/asked\"\n\
+                      mkdir \"$SIDING_STORE/once\" 2>/dev/null && kill -9 $PPID; exit 0";
+    script_at(&lab, "store/restart.d/app", kills_once);
+    let killed = lab.command("health").output().unwrap().status;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed), Some(9));
+    assert_eq!(lab.current("lib"), lab.read("old"), "it was left");
+    lab.ok("health").says(&["nothing is on trial", "a way back was cut off", "restarted: app"]);
+    lab.ok("health").says_not(&["cut off"]);
+    assert_eq!(lab.read("store/asked"), b"restart app\nrestart app\n");
+}
+
+#[test]
 fn what_works_is_confirmed_and_who_said_so_is_told() {
     let lab = on_trial("");
     check(&lab, "20-second", "true");

@@ -1,20 +1,24 @@
 //! What a switch began is brought to its end: restarts, checks, keeping or leaving.
 
+use super::switch::restarted_text;
 use super::{Agent, kept};
-use crate::Error;
 use crate::health::{self, Checks, Health, health};
 use crate::memory::{Memory, Pending, Told};
 use crate::restart::{Move, Plan};
 use crate::way::open_soon;
+use crate::{Error, owed};
 use siding_image::Component;
 use siding_slot::{REBOOT, Snapshot, Store};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Agent<'_> {
-    /// Leaves what is past its deadline, goes on with a switch that was interrupted, and asks about what this agent has
-    /// put on trial.
+    /// Restarts what an interrupted way back left to do, leaves what is past its deadline, goes on with a switch that was
+    /// interrupted, and asks about what this agent has put on trial.
     pub(super) fn settle(&self, told: &mut Vec<Told>) -> Result<(), Error> {
+        if let Some(restarted) = owed::pay(self.store, self.host)? {
+            told.push(self.line("restart", "", &restarted_text(&restarted)));
+        }
         let follow = &mut |store: &Snapshot| (self.follow)(store);
         if let Some(left) = health::deadline(self.store, self.host, (self.clock)(), follow)? {
             let set: Vec<Component> = left.entries.iter().map(|entry| entry.component.clone()).collect();

@@ -156,7 +156,7 @@ fn merged(before: Option<Pending>, mut now: Pending) -> Pending {
     now
 }
 
-fn restarted_text(done: &Restarted) -> String {
+pub(super) fn restarted_text(done: &Restarted) -> String {
     let ended = done.ended.iter().map(|holder| format!("process {} ({})", holder.pid, holder.name));
     let names: Vec<String> = done.units.iter().chain(&done.hooks).cloned().chain(ended).collect();
     let mut text = if names.is_empty() {
