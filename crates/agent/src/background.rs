@@ -25,6 +25,7 @@ use siding_image::Component;
 use siding_patch::Trust;
 use siding_run::{Leftovers, run};
 use siding_slot::{Snapshot, Store};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -127,7 +128,7 @@ impl Agent<'_> {
         self.settle(told)?;
         let (catalog, error) = self.look(look, told)?;
         let Some(mut catalog) = catalog else { return Ok(error) };
-        let (mut error, mut last) = (error, Vec::new());
+        let (mut error, mut last, mut stuck) = (error, Vec::new(), BTreeSet::new());
         for _ in 0..MOST {
             self.tell(told)?;
             let view = Store::view(self.store)?;
@@ -137,8 +138,16 @@ impl Agent<'_> {
             if self.shared.is_ending() {
                 break;
             }
-            if let Some(leave) = decisions.leave.first() {
-                self.leave(leave, told)?;
+            if let Some(leave) = decisions.leave.iter().find(|leave| !stuck.contains(&leave.component)) {
+                match self.leave(leave, told) {
+                    // There is nowhere to go; that keeps no other component waiting.
+                    Err(Error::Slot(error @ siding_slot::Error::NothingThere { .. })) => {
+                        let line = self.line("fail", &leave.release.id, &error.to_string());
+                        told.push(Told { code: Some("corrupt".to_owned()), ..line });
+                        stuck.insert(leave.component.clone());
+                    }
+                    left => left?,
+                }
                 continue;
             }
             let Some(decision) = decisions.due().first().copied().cloned() else { break };
@@ -149,7 +158,7 @@ impl Agent<'_> {
                 Ok(Came::Late) => {
                     let (newer, failed) = self.look(Look::Now, told)?;
                     catalog = newer.unwrap_or(catalog);
-                    error = error.or(failed);
+                    error = failed;
                 }
                 Err(trouble) if trouble.interrupted => break,
                 Err(trouble) => self.note_trouble(decision.release, trouble, told)?,

@@ -172,6 +172,8 @@ fn sentence(entry: &LogEntry) -> String {
         What::Remove => format!("{name}: removed {from}; back to {to}"),
         What::Lift => format!("{name}: {about} may be tried again"),
         What::Vacuum => format!("{name}: a slot was emptied, which held {about}"),
+        What::Supersede => format!("{name}: base {to} in place of {from}"),
+        What::Mend => format!("{name}: base {about} put in place anew; what lay there was damaged or gone"),
         What::Fail => format!("{name}: {about} has failed; the next start leaves it"),
         _ => format!("{name}: {}", entry.what.name()),
     }

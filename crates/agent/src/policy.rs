@@ -69,6 +69,8 @@ pub enum PolicyError {
     },
     /// There is no such setting, or it has no such value, or not this way.
     Value(String),
+    /// It may not be, and whoever says so can change his mind.
+    Forbidden(String),
     /// The administrator has locked it.
     Locked {
         /// The setting.
@@ -168,11 +170,10 @@ impl Policy {
         let by =
             self.origins.get(name).map_or_else(|| self.admin.clone(), |origin| origin.from.clone().into());
         if !self.is_locked(name) {
-            let what = format!(
-                "{name} is {value}; {} says so, and `siding set {name} allowed` goes before it",
+            return Err(PolicyError::Forbidden(format!(
+                "{name} is {value}; {} says so, and `siding set {name} allowed` overrides it",
                 by.display()
-            );
-            return Err(PolicyError::Value(what));
+            )));
         }
         let name = name.to_owned();
         Err(PolicyError::Locked { name, value, by })
@@ -247,7 +248,7 @@ impl fmt::Display for PolicyError {
         match self {
             Self::File { path, line, what } => write!(f, "{}, line {line}: {what}", path.display()),
             Self::Io { doing, path, why } => write!(f, "cannot {doing} {}: {why}", path.display()),
-            Self::Value(what) => f.write_str(what),
+            Self::Value(what) | Self::Forbidden(what) => f.write_str(what),
             Self::Locked { name, value, by } => {
                 write!(f, "{name} is {value}; the administrator says so in {}", by.display())
             }

@@ -17,6 +17,7 @@ use siding_repo::{Blob, Full, Release, Standing, Wave};
 use siding_slot::{Slot, Store};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -135,6 +136,23 @@ fn a_release_that_took_long_to_fetch_is_switched_to_all_the_same() {
     let fix = release("fix", vec![lab.conf(&[]), lab.libssl()]);
     lab.publish(&fix);
     lab.pass_from(&Slow { lab: &lab, seconds: 3600, then: fix }, Look::Now);
+    assert_eq!((lab.active("conf").0.as_str(), lab.active("libssl").0.as_str()), ("1.0 (a)", "3.0.20 (a)"));
+}
+
+#[test]
+fn what_cannot_be_left_keeps_no_other_component_waiting() {
+    let lab = Lab::new();
+    let bad = release("bad", vec![lab.conf(&[])]);
+    lab.publish(&bad);
+    lab.pass();
+    let base = lab.path("store/components/conf/base");
+    fs::set_permissions(&base, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(base.join("image"), lab.path("aside")).unwrap();
+    lab.publish(&Release { standing: Standing::Withdrawn { reason: "it eats logs".into() }, ..bad });
+    lab.publish(&release("fix", vec![lab.libssl()]));
+    let passed = lab.pass();
+    let stuck = passed.told.iter().find(|told| told.what == "fail").unwrap();
+    assert!(stuck.text.contains("conf cannot go to 1.0 in slot base"), "{stuck:?}");
     assert_eq!((lab.active("conf").0.as_str(), lab.active("libssl").0.as_str()), ("1.0 (a)", "3.0.20 (a)"));
 }
 

@@ -132,6 +132,7 @@ impl From<PolicyError> for Failure {
     fn from(error: PolicyError) -> Self {
         match error {
             PolicyError::Value(_) => Self::usage(error),
+            PolicyError::Forbidden(_) => Self::new(Code::NotForThis, error),
             error => Self::failed(error),
         }
     }

@@ -15,6 +15,7 @@ use crate::time::now;
 use serde_json::json;
 use siding_agent::restart::Move;
 use siding_agent::{Installed, Outcome, Request};
+use siding_image::Image;
 use siding_patch::Limits;
 use siding_slot::{Places, SealedImage, Slot, State, Store, What};
 use std::path::PathBuf;
@@ -53,8 +54,11 @@ pub(crate) fn init(args: &Init) -> Result<Reply, Failure> {
 fn supersede(args: &Init) -> Result<Reply, Failure> {
     let Init { component, image, version, epoch, retry_denied, .. } = args;
     let store = open(&args.store)?;
-    // Another base drops the patch in use.
-    if store.state().get(component).is_some_and(|held| held.active != Slot::Base) {
+    // Another base drops the patch in use; its own image mends it, and drops nothing.
+    let held = store.state().get(component);
+    let base = held.and_then(|held| held.image(Slot::Base)).map(|base| base.identity);
+    let mends = || Image::open(image).is_ok_and(|image| Some(image.identity()) == base);
+    if held.is_some_and(|held| held.active != Slot::Base) && !mends() {
         crate::agent::policy_of(store.root())?.may_remove(component)?;
     }
     let following = Following::checked(store.root())?;
@@ -245,8 +249,17 @@ pub(crate) fn vacuum(args: &Vacuum) -> Result<Reply, Failure> {
             path.display()
         );
     }
+    for error in &freed.failed {
+        text += &format!("\nNOT removed: {}", plain(&error.to_string()));
+    }
+    let failed: Vec<String> = freed.failed.iter().map(ToString::to_string).collect();
     let json = json!({
         "freed_bytes": freed.bytes, "events": json_of(&freed.entries), "kept": freed.kept, "removed": freed.removed,
+        "failed": failed,
     });
-    Ok(Followed::in_store(&store).tell(Reply::new(text, json)))
+    let reply = Followed::in_store(&store).tell(Reply::new(text, json));
+    Ok(match freed.failed.into_iter().next().map(Failure::from) {
+        Some(failure) => reply.ends_with(failure.code),
+        None => reply,
+    })
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// Why a verb failed, and how the process ends.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    code: Code,
+    pub(crate) code: Code,
     message: String,
     /// Whether it lies in the patch, or in how that goes with what it was given.
     of_patch: bool,

@@ -1,6 +1,6 @@
 //! What only the C library can be asked for, and so all that is `unsafe` of the command line: to give memory back, and to be
 //! served by the disk last.
-#![allow(unsafe_code, reason = "calls of the system that no crate has safely")]
+#![allow(unsafe_code, reason = "system calls that no crate offers safely")]
 
 /// Has large buffers taken from the system one by one, and given back when they are dropped. glibc would keep some for
 /// each thread: 3 MB of 10 on two threads.

@@ -133,7 +133,7 @@ impl Finding {
                 });
                 let switch = format!("; until then `siding switch {component}` runs it from a sealed slot");
                 format!(
-                    "patches cannot start from it as it is; `siding init {component} IMAGE --version {} --replace` with its own image puts it in place anew and leaves all else{}",
+                    "patches cannot start from it as it is; `siding init {component} IMAGE --version '{}' --replace` with its own image puts it in place anew and leaves all else{}",
                     self.image.version,
                     if can_switch { switch.as_str() } else { "" }
                 )

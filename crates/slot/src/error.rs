@@ -291,11 +291,11 @@ impl fmt::Display for Error {
                 match slot {
                     Slot::Base => write!(
                         f,
-                        "put {version} in place again with `siding init {component} IMAGE --version {version} --replace`, and look with `siding verify --slot {component}`"
+                        "put {version} in place again with `siding init {component} IMAGE --version '{version}' --replace`, and look with `siding verify --slot {component}`"
                     ),
                     _ => write!(
                         f,
-                        "look with `siding verify --slot {component}`, and empty the slot with `siding verify --slot {component}:{slot} --condemn`, so that the way back is another one"
+                        "look with `siding verify --slot {component}`; the base, if there is one, is the way back once the slot is emptied with `siding verify --slot {component}:{slot} --condemn`; a component of two devices needs the device back, or its reverse patch"
                     ),
                 }
             }

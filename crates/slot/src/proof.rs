@@ -78,6 +78,12 @@ impl Looked {
     fn of(run: &Run<'_>) -> Self {
         Self(run.moments.iter().map(|_| Mutex::default()).collect())
     }
+
+    /// In a round with other random choices what follows an opening is done anew.
+    fn next_round(&mut self) {
+        let maps = self.0.iter_mut().map(|map| map.get_mut().unwrap());
+        maps.flat_map(HashMap::values_mut).for_each(|looks| *looks &= OPENED);
+    }
 }
 
 /// Cuts the power at every moment of a run, and says how many machines came back, all of them sound; or what is wrong
@@ -142,7 +148,7 @@ impl Exploring<'_> {
     fn look(&mut self, machine: &SimDisk, looks: u8, seed: u64) -> Result<(), String> {
         self.seen.states += 1;
         let known = self.looked.entry(machine.fingerprint()).or_insert(0);
-        let before = std::mem::replace(known, *known | looks);
+        let before = std::mem::replace(known, *known | looks | OPENED);
         self.seen.different += u64::from(before == 0);
         if before & looks != 0 || before != 0 && looks == OPENED {
             return Ok(());
@@ -177,6 +183,7 @@ fn explore_stories(how: Thoroughness, looked: &mut BTreeMap<&'static str, Looked
     for (name, story) in act::stories() {
         let run = Run::of(&story, &run::plain).unwrap();
         let looked = looked.entry(name).or_insert_with(|| Looked::of(&run));
+        looked.next_round();
         let seen = explore(&run, how, looked).unwrap_or_else(|why| panic!("{name}: {why}"));
         println!(
             "{name}: {} moments, {} states, {} different",

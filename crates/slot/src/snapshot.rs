@@ -166,7 +166,7 @@ impl Snapshot {
     }
 
     /// What of the store could not be made to follow the record by whoever has it open for writing: links and the log.
-    /// Each is tried again with the next change, and when the store is next opened.
+    /// Links are tried again with the next change and when the store is next opened, the log when it is next opened.
     pub fn troubles(&self) -> &[Trouble] {
         &self.troubles
     }

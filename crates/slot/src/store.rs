@@ -64,7 +64,7 @@ impl Deref for Store {
 }
 
 /// What [`Store::vacuum`] did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Freed {
     /// How many bytes of disk it freed, as the filesystem counts them (shared blocks count as if they were not).
     pub bytes: u64,
@@ -74,6 +74,15 @@ pub struct Freed {
     pub removed: Vec<PathBuf>,
     /// Directories of components that the record does not know, and that it left because each holds a whole base.
     pub kept: Vec<PathBuf>,
+    /// What could not be removed, and why. It is tried again by the next vacuum.
+    pub failed: Vec<Error>,
+}
+
+impl Freed {
+    /// Itself, if nothing failed; else the first that did.
+    pub fn all(mut self) -> Result<Self> {
+        if self.failed.is_empty() { Ok(self) } else { Err(self.failed.swap_remove(0)) }
+    }
 }
 
 impl Store {
@@ -400,7 +409,7 @@ impl Store {
     /// is not its way back; and removes what an interrupted `init` left.
     ///
     /// Once this returned Ok it survives a power cut that the slots are empty; their files are gone, or go when
-    /// the store is next opened.
+    /// the store is next opened, but for what [`Freed::failed`] names.
     pub fn vacuum(&mut self, now: u64) -> Result<Freed> {
         let (_, effects) = step(&self.state, &Event::Vacuum, now)?;
         let mut bytes = 0_u64;
@@ -413,11 +422,10 @@ impl Store {
             }
         }
         let entries = self.commit(&[Event::Vacuum], now)?;
-        if let Some((.., error)) = self.uncleared.pop() {
-            return Err(error);
-        }
-        let mut freed = Freed { bytes, entries, ..Freed::default() };
-        self.remove_leftovers(&mut freed).inspect_err(|error| self.note(error))?;
+        let failed = self.uncleared.drain(..).map(|(.., error)| error).collect();
+        let mut freed = Freed { bytes, entries, failed, ..Freed::default() };
+        self.remove_leftovers(&mut freed);
+        freed.failed.iter().for_each(|error| self.note(error));
         Ok(freed)
     }
 }

@@ -46,9 +46,7 @@ impl Snapshot {
             }
         }
     }
-}
 
-impl Snapshot {
     /// What of a sealed slot's image is plainly gone: its file or directory, a part of its length, or its description. Reads
     /// no image, and what cannot be looked at counts as there.
     pub(crate) fn gone(&self, component: &Component, slot: Slot) -> Option<String> {

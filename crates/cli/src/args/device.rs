@@ -12,7 +12,8 @@ use std::path::PathBuf;
 /// which is compared and not copied. A patch then starts from the image in use, and the reverse patch removes it.
 ///
 /// With --replace IMAGE takes the place of the base that is there, and of every patch on it, a trial included: they were
-/// made from the old base. The new one is whole on the medium before that happens, at once or not at all.
+/// made from the old base. The new one is whole on the medium before that happens, at once or not at all. With the base's
+/// own image the base is read; if it is damaged or gone, it is put in place anew, and patches stay.
 #[derive(Debug, Parser)]
 #[command(
     override_usage = "siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE>\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --slot a=<DEV> --slot b=<DEV> [--active a|b]\n       siding init [OPTIONS] --version <VERSION> <COMPONENT> <IMAGE> --replace [--retry-denied]",

@@ -83,7 +83,14 @@ fn go_on(files: &dyn Files, folder: &Path, root: Vec<u8>, now: u64) -> Result<Ve
     let there = || {
         Error::Asked("there is a repository already; a new root is made by `siding publish rotate`".into())
     };
-    if files.length(TIMESTAMP)?.is_some() || !folder.is_dir() {
+    // Nor is one that only lost this a beginning.
+    let later = ["metadata/2.root.json", "metadata/2.targets.json", TIMESTAMP];
+    for name in later {
+        if files.length(name)?.is_some() {
+            return Err(there());
+        }
+    }
+    if !folder.is_dir() {
         return Err(there());
     }
     let first: Signed<Root> = serde_json::from_slice(&root).map_err(|_| there())?;

@@ -3,6 +3,7 @@
 use crate::disk::{Access, Attribute, Disk};
 use crate::log::LogEntry;
 use crate::sim::SimDisk;
+use crate::store::Freed;
 use crate::{Booted, Error, Places, REBOOT, Result, Slot, Store, Target, TrialTerms};
 use siding_image::{Checkpoint, Component, Content, Digest, FileRef, Image, Sink, verity};
 use std::collections::BTreeMap;
@@ -285,7 +286,7 @@ pub(super) fn perform(disk: &Arc<dyn Disk>, act: Act) -> Result<Vec<LogEntry>> {
             store.lift(&name(component), &digest, NOW)
         }
         Act::Condemn(component, slot) => store.condemn(&name(component), slot, "it rotted", NOW),
-        Act::Vacuum => store.vacuum(NOW).map(|freed| freed.entries),
+        Act::Vacuum => store.vacuum(NOW).and_then(Freed::all).map(|freed| freed.entries),
     };
     done.and_then(|entries| store.flush_current().map(|()| entries))
 }

@@ -194,9 +194,10 @@ impl Store {
             match project::set_current(self.disk.as_ref(), &link, &wanted) {
                 Ok(set) => self.links_unflushed |= set,
                 Err(error) => {
-                    // It may be gone to make room for itself.
-                    self.links_unflushed = true;
-                    if error.kind() != Kind::NoSpace {
+                    if error.kind() == Kind::NoSpace {
+                        // It may be gone to make room for itself.
+                        self.links_unflushed = true;
+                    } else {
                         let what = error.to_string();
                         self.snapshot.troubles.push(Trouble { component: Some(component.clone()), what });
                     }
@@ -208,24 +209,40 @@ impl Store {
 
     /// Why the files there must stay for now: the link of the component could not be moved, and may lead to them.
     fn leads_there(&self, component: &Component, home: Home) -> Option<Error> {
-        let (link, there) = (self.layout.current(component), Layout::current_target(component, home));
-        let leads = match self.disk.read_link(&link) {
-            Ok(target) => target == there,
-            // What is no link leads to nothing of ours.
-            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput),
-        };
-        let stuck = || io::Error::other("its link still leads there, and could not be moved");
-        (leads && self.behind.contains(component))
-            .then(|| Error::io("clear", &self.layout.slot(component, home), stuck()))
+        self.stuck_at(component, &Layout::current_target(component, home))
+            .then(|| Error::io("clear", &self.layout.slot(component, home), leads_there()))
+    }
+
+    /// Whether the link of the component could not be moved, and may lead there.
+    fn stuck_at(&self, component: &Component, there: &Path) -> bool {
+        self.behind.contains(component)
+            && match self.disk.read_link(&self.layout.current(component)) {
+                Ok(target) => target == there,
+                // What is no link leads to nothing of ours.
+                Err(error) => !matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::NotADirectory
+                ),
+            }
     }
 
     /// Once this returned Ok, the links that were changed survive a power cut: one flush for all of them.
     pub(super) fn flush_links(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.links_unflushed) {
-            let dir = self.layout.links();
-            self.disk.flush_directory(&dir).map_err(|e| Error::io("flush", &dir, e))?;
-            self.links_unsure = false;
+        if !std::mem::take(&mut self.links_unflushed) {
+            return Ok(());
         }
+        let dir = self.layout.links();
+        match self.disk.flush_directory(&dir).map_err(|e| (e.kind(), Error::io("flush", &dir, e))) {
+            // Where there is no directory there is no link.
+            Err((ErrorKind::NotFound | ErrorKind::NotADirectory, error)) => {
+                let trouble = Trouble { component: None, what: error.to_string() };
+                if !self.snapshot.troubles.contains(&trouble) {
+                    self.snapshot.troubles.push(trouble);
+                }
+            }
+            other => other.map_err(|(_, error)| error)?,
+        }
+        self.links_unsure = false;
         Ok(())
     }
 
@@ -341,11 +358,14 @@ impl Store {
         Slot::PATCHED.into_iter().filter(is_kept).collect()
     }
 
-    /// Before the record forgets what a slot holds: a device must be there, and nobody else's. Writes nothing.
+    /// Before the record forgets what a slot holds: a device must be there, and nobody else's, and a link that could not be
+    /// moved must not lead there. Writes nothing.
     fn may_be_written(&self, component: &Component, slot: Slot) -> Result<()> {
-        let is_device = self.state.require(component)?.place(slot).is_some();
-        let device = self.image_path(component, slot);
-        if is_device { places::alone(self.disk.as_ref(), &device) } else { Ok(()) }
+        let Some(device) = self.state.require(component)?.place(slot) else { return Ok(()) };
+        match self.stuck_at(component, device) {
+            true => Err(Error::io("write", device, leads_there())),
+            false => places::alone(self.disk.as_ref(), device),
+        }
     }
 
     /// The slot in which an interrupted stage of the same patch can be gone on with, and what it claims to have
@@ -417,6 +437,10 @@ impl Store {
             None => Ok(()),
         }
     }
+}
+
+fn leads_there() -> io::Error {
+    io::Error::other("its link still leads there, and could not be moved")
 }
 
 impl Event {

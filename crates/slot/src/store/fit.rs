@@ -13,8 +13,8 @@ use crate::{codec, record};
 pub(super) struct Fitted {
     pub(super) state: State,
     pub(super) payload: Vec<u8>,
-    /// What the record carries of the log. Older entries that found no room in it are left out: a power cut, or an
-    /// end of the process while the disk is full, loses them.
+    /// What the record carries of the log. Older entries that found no room in it are left out: a power cut loses them, or an
+    /// end of the process while the disk is full or the log cannot be written.
     pub(super) tail: Tail,
     /// Whether any was left out.
     pub(super) left_out: bool,

@@ -91,29 +91,33 @@ impl Store {
     }
 
     /// Removes directories of components that the record does not know, but for those that hold a whole base;
-    /// counts what that frees, and names what went and what is left. One that cannot go holds up no other.
-    pub(super) fn remove_leftovers(&self, freed: &mut Freed) -> Result<()> {
+    /// counts what that frees, and names what went, what is left, and what could not go, which holds up no other.
+    pub(super) fn remove_leftovers(&self, freed: &mut Freed) {
         let all = self.layout.components();
-        let io = |e| Error::io("list", &all, e);
-        let mut first = Ok(());
-        for name in self.disk.list(&all).map_err(io)? {
+        let names = match self.disk.list(&all) {
+            Ok(names) => names,
+            Err(error) => return freed.failed.push(Error::io("list", &all, error)),
+        };
+        for name in names {
             let name = name.to_str().and_then(|name| name.parse::<Component>().ok());
             let Some(component) = name.filter(|name| self.state.get(name).is_none()) else { continue };
-            let dir = self.layout.component(&component);
-            if !project::whole_bases(self.disk.as_ref(), &self.layout, &component)?.is_empty() {
-                freed.kept.push(dir);
-                continue;
-            }
-            let bytes = project::disk_usage(self.disk.as_ref(), &dir)?;
-            match self.disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e)) {
-                Ok(()) => {
-                    freed.bytes = freed.bytes.saturating_add(bytes);
-                    freed.removed.push(dir);
-                }
-                Err(error) => first = first.and(Err(error)),
+            if let Err(error) = self.remove_leftover(&component, freed) {
+                freed.failed.push(error);
             }
         }
-        first
+    }
+
+    fn remove_leftover(&self, component: &Component, freed: &mut Freed) -> Result<()> {
+        let dir = self.layout.component(component);
+        if !project::whole_bases(self.disk.as_ref(), &self.layout, component)?.is_empty() {
+            freed.kept.push(dir);
+            return Ok(());
+        }
+        let bytes = project::disk_usage(self.disk.as_ref(), &dir)?;
+        self.disk.remove_tree(&dir).map_err(|e| Error::io("clear", &dir, e))?;
+        freed.bytes = freed.bytes.saturating_add(bytes);
+        freed.removed.push(dir);
+        Ok(())
     }
 }
 

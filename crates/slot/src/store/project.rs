@@ -27,7 +27,9 @@ pub(super) fn set_current(disk: &dyn Disk, link: &Path, wanted: &Path) -> Result
         // Somebody removed all links, and the directory that they are in.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let dir = link.parent().unwrap_or(link);
-            disk.make_directory(dir, 0o755).and_then(|()| disk.make_symlink(wanted, &aside))
+            disk.make_directory(dir, 0o755)
+                .and_then(|()| disk.flush_directory(dir.parent().unwrap_or(dir)))
+                .and_then(|()| disk.make_symlink(wanted, &aside))
         }
         // One that a process left which was killed.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
