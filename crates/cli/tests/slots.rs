@@ -132,7 +132,7 @@ fn a_damaged_base_is_put_in_place_anew_by_its_own_image() {
     damage(&image(&lab, "base"));
     lab.run("verify --slot lib")
         .ends_with(6)
-        .says(&["`siding init lib IMAGE --version 1.0 --replace`"])
+        .says(&["`siding init lib IMAGE --version '1.0' --replace`"])
         .says_not(&["siding switch"]);
     lab.ok("init lib old --version 1.0 --replace").says(&["lib: base 1.0 put in place anew"]);
     lab.ok("verify --slot lib").says(&["ok lib 1.0 in slot base", "ok lib 1.0 (a) in slot a"]);

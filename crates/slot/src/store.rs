@@ -422,10 +422,10 @@ impl Store {
             }
         }
         let entries = self.commit(&[Event::Vacuum], now)?;
-        let failed = self.uncleared.drain(..).map(|(.., error)| error).collect();
-        let mut freed = Freed { bytes, entries, failed, ..Freed::default() };
+        let mut freed = Freed { bytes, entries, ..Freed::default() };
         self.remove_leftovers(&mut freed);
         freed.failed.iter().for_each(|error| self.note(error));
+        freed.failed.extend(self.uncleared.drain(..).map(|(.., error)| error));
         Ok(freed)
     }
 }
