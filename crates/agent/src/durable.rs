@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 /// Puts `bytes` in place of a file's, making its folder if there is none. One caller at a time.
 ///
 /// Once this returned Ok, that survives a power cut; a cut or an error before that leaves the old file or the new
-/// one, never a part. Written beside it, flushed, renamed, and the folder flushed.
+/// one, never a part. Written beside it, flushed, read back, renamed, and the folder flushed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::other("it lies in no folder"))?;
     make_dir(dir)?;
@@ -18,6 +18,9 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    if fs::read(&beside)? != bytes {
+        return Err(io::Error::new(ErrorKind::InvalidData, "what was written reads back as something else"));
+    }
     fs::rename(&beside, path)?;
     flush_dir(dir)
 }
